@@ -89,11 +89,14 @@ func (p printer) prose(first, s string) {
 
 func (p printer) entry(e Entry) {
 	f := e.Finding
-	p.printf("%s %s (%s confidence)\n", kindName(f), p.paint(bold, f.Secret.Redacted()), f.Confidence)
-	if e.Response != nil {
+	p.printf("%s %s (%s confidence)\n", kindName(f), p.paint(bold, f.Secret.Redacted()), finding.Printable(string(f.Confidence)))
+	if e.Response == nil {
+		p.locations("  ", f.Locations)
+	} else {
 		p.response(*e.Response)
+		p.printf("  It stands in\n")
+		p.locations("    ", f.Locations)
 	}
-	p.locations(f.Locations)
 	p.WriteByte('\n')
 }
 
@@ -133,14 +136,14 @@ func (p printer) rest(indent string, all int) {
 	}
 }
 
-func (p printer) locations(list []finding.Location) {
+func (p printer) locations(indent string, list []finding.Location) {
 	for _, l := range shown(p, list) {
-		p.printf("  %s\n", place(l))
+		p.printf("%s%s\n", indent, place(l))
 		if line := history(l); line != "" {
-			p.printf("      %s\n", p.paint(faint, line))
+			p.printf("%s    %s\n", indent, p.paint(faint, line))
 		}
 	}
-	p.rest("  ", len(list))
+	p.rest(indent, len(list))
 }
 
 // place names where a key stands; for a file in the form that editors and
@@ -202,7 +205,7 @@ func short(id string) string {
 
 func (p printer) response(r finding.Response) {
 	i, words := statusWords(r)
-	p.printf("  %s\n", p.paint(i, words))
+	p.printf("  %s%s\n", p.paint(i, words), livenessWords(r))
 	if k := r.Key; k != nil {
 		p.field("key", named(k.Name, k.ID)+owner(k.Owner))
 	}
@@ -219,7 +222,6 @@ func (p printer) response(r finding.Response) {
 		p.field("issue", r.Issue.URL)
 	}
 	p.field("reason", r.Reason)
-	p.printf("  It stands in\n")
 }
 
 // field writes one named value of a response; none at all if it is unknown.
@@ -237,7 +239,7 @@ func statusWords(r finding.Response) (ink, string) {
 		}
 		return green, "DEAD: revoked, and OpenAI refuses it."
 	case finding.StatusRevoked:
-		return red, "REVOKED, NOT PROVEN DEAD: OpenAI was not seen to refuse it."
+		return red, "REVOKED, NOT PROVEN DEAD: it was deleted, but not seen to be refused for good."
 	case finding.StatusPlanned:
 		return red, "NOT REVOKED: it would be, but this was a dry run."
 	case finding.StatusProtected:
@@ -254,6 +256,19 @@ func statusWords(r finding.Response) (ink, string) {
 		return red, "FAILED: an attempt ended in an error."
 	}
 	return red, "NOT REVOKED: status " + finding.Printable(string(r.Status)) + "."
+}
+
+// livenessWords says of a key that is not dead what else OpenAI answered.
+func livenessWords(r finding.Response) string {
+	switch {
+	case r.Status == finding.StatusDead:
+		return ""
+	case r.Liveness == finding.Live:
+		return " It is live."
+	case r.Liveness == finding.NotLive:
+		return " It was refused when last asked for."
+	}
+	return " Whether it is live is not known."
 }
 
 func named(name, id string) string {
@@ -353,7 +368,7 @@ func (p printer) verdict(r Report) string {
 	if len(outcomes) > 0 {
 		var parts []string
 		for _, s := range slices.Sorted(maps.Keys(outcomes)) {
-			parts = append(parts, fmt.Sprintf("%d %s", outcomes[s], s))
+			parts = append(parts, fmt.Sprintf("%d %s", outcomes[s], finding.Printable(string(s))))
 		}
 		words += ": " + strings.Join(parts, ", ")
 		if outcomes[finding.StatusDead] == len(r.Findings) {
