@@ -40,10 +40,10 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, " (%s)", e.Code)
 	}
 	if e.Message != "" {
-		b.WriteString(": " + e.Message)
+		b.WriteString(": " + strings.TrimRight(e.Message, ". "))
 	}
 	if r := e.remedy(); r != "" {
-		b.WriteString(": " + r)
+		b.WriteString("; " + r)
 	}
 	return b.String()
 }
