@@ -121,8 +121,8 @@ func parseConfiguration(name string, data []byte) (configuration, error) {
 	if errors.As(err, &syntax) {
 		return fail(syntax.Position.Line, "%s", syntax.Message)
 	}
-	if err != nil {
-		return fail(0, "%w", err)
+	if err != nil { // a value of another type: the text names line and setting
+		return fail(0, "%s", strings.TrimPrefix(err.Error(), "toml: "))
 	}
 	for _, key := range meta.Undecoded() {
 		last := key[len(key)-1]
