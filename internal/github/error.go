@@ -65,7 +65,8 @@ func (e *Error) Is(target error) bool {
 func explain(err error, repo, need string) error {
 	var e *Error
 	if !errors.As(err, &e) {
-		return err // the context's, or an answer that is not GitHub's JSON
+		// The context's error, or an answer that is not GitHub's JSON.
+		return fmt.Errorf("asking GitHub about %s: %w", repo, err)
 	}
 	if e.Remedy == "" {
 		e.Remedy = remedy(e, repo, need)

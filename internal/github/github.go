@@ -35,9 +35,10 @@ type Config struct {
 // and printing it does not print the token.
 //
 // A request is given 30 seconds. Reading, and updating an issue, are repeated
-// a few times after a server error, a broken connection or a rate limit, as
-// long as that makes the caller wait no longer than two minutes in all. What
-// creates something is sent once. Errors of the API are of type [*Error].
+// a few times after a server error, a broken connection or a rate limit, up to
+// two minutes after the first attempt; where GitHub wants a longer pause, the
+// error comes at once and says until when. What creates something is sent
+// once. Errors of the API are of type [*Error].
 type Client struct{ api *github.Client }
 
 // New returns a Client. It sends nothing. It refuses addresses that are not

@@ -137,7 +137,11 @@ func (c *Client) CreateIssue(ctx context.Context, repo string, t IssueText) (Iss
 			return Issue{}, explain(err, repo, issuesWrite)
 		}
 	}
-	created, _, err := c.api.Issues.Create(ctx, owner, name, &github.IssueRequest{Title: &t.Title, Body: &t.Body, Labels: &t.Labels})
+	request := &github.IssueRequest{Title: &t.Title, Body: &t.Body}
+	if len(t.Labels) > 0 { // else JSON's null, which is no list
+		request.Labels = &t.Labels
+	}
+	created, _, err := c.api.Issues.Create(ctx, owner, name, request)
 	if err != nil {
 		return Issue{}, unknownOutcome(explain(err, repo, issuesWrite))
 	}

@@ -2,8 +2,10 @@ package github
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,11 +25,16 @@ const (
 	maxRedirects   = 5
 	maxAttempts    = 5
 	firstPause     = 500 * time.Millisecond // before the second attempt, doubled before each further one
-	maxWait        = 2 * time.Minute        // of one call, in all
+	maxWait        = 2 * time.Minute        // from the first attempt to the start of the last one
 
 	// limitPause is how long to wait after a rate limit that names no time:
 	// docs.github.com asks for at least one minute.
 	limitPause = time.Minute
+)
+
+var (
+	errTimeout    = fmt.Errorf("no whole answer within %v", requestTimeout)
+	errAnswerSize = fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20)
 )
 
 // A transport adds the token and decides what is repeated and what is an
@@ -52,7 +59,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	// A PATCH sets an issue to what it sets it to, however often it is sent.
 	safe := req.Method == http.MethodGet || req.Method == http.MethodPatch
 	ctx := req.Context()
-	var waited time.Duration
+	start := time.Now()
 	for attempt := 0; ; attempt++ {
 		resp, failed := t.follow(req)
 		if failed == nil {
@@ -62,8 +69,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !failed.until.IsZero() {
 			pause = max(time.Until(failed.until), 0)
 		}
-		waited += pause
-		if !safe || !failed.passing || attempt == maxAttempts-1 || waited > maxWait {
+		if !safe || !failed.passing || attempt == maxAttempts-1 || time.Since(start)+pause > maxWait {
 			return nil, failed
 		}
 		select {
@@ -81,8 +87,13 @@ func (t *transport) follow(req *http.Request) (*http.Response, *Error) {
 	target := req.URL
 	for redirects := 0; ; redirects++ {
 		resp, failed := t.send(req, target)
-		if failed != nil || resp.StatusCode < 300 {
-			return resp, failed
+		if failed != nil {
+			return nil, failed
+		}
+		if resp.StatusCode < 300 {
+			resp.Header.Del("X-RateLimit-Remaining") // go-github's memory would
+			resp.Header.Del("X-RateLimit-Reset")     // refuse the next request
+			return resp, nil
 		}
 		refused := t.refusal(req, resp)
 		if resp.StatusCode >= 400 {
@@ -121,43 +132,41 @@ func (t *transport) send(req *http.Request, target *url.URL) (*http.Response, *E
 		out.Header.Set("Authorization", "Bearer "+t.token)
 	}
 
-	resp, err := func() (*http.Response, error) {
-		if req.GetBody != nil {
-			body, err := req.GetBody()
-			if err != nil {
-				return nil, err
-			}
-			out.Body = body
+	resp, err := t.exchange(out)
+	if err != nil {
+		e := &Error{Method: req.Method, Path: req.URL.Path, cause: err, unclear: connected.Load()}
+		e.passing = req.Context().Err() == nil && !errors.Is(err, errAnswerSize)
+		if ctx.Err() != nil && e.passing {
+			err = errTimeout
 		}
-		resp, err := t.network.RoundTrip(out)
+		e.Message = t.quote(err.Error())
+		return nil, e
+	}
+	return resp, nil
+}
+
+// exchange sends out and returns the answer with its whole body in memory.
+func (t *transport) exchange(out *http.Request) (*http.Response, error) {
+	if out.GetBody != nil {
+		body, err := out.GetBody()
 		if err != nil {
 			return nil, err
 		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-		if err != nil && resp.StatusCode < 300 {
-			return nil, err
-		}
-		if len(body) > maxAnswer {
-			return nil, fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20)
-		}
-		resp.Body = io.NopCloser(bytes.NewReader(body))
-		return resp, nil
-	}()
+		out.Body = body
+	}
+	resp, err := t.network.RoundTrip(out)
 	if err != nil {
-		e := &Error{Method: req.Method, Path: req.URL.Path, cause: err, unclear: connected.Load()}
-		if ctx.Err() != nil && req.Context().Err() == nil {
-			err = fmt.Errorf("nothing complete arrived within %v", requestTimeout)
-		}
-		e.Message = t.quote(err.Error())
-		e.passing = req.Context().Err() == nil
-		return nil, e
+		return nil, err
 	}
-	for _, name := range []string{"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"} {
-		if resp.StatusCode < 300 {
-			resp.Header.Del(name) // go-github would refuse the next request by it
-		}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil && resp.StatusCode < 300 {
+		return nil, err // of a refusal, the status is enough
 	}
+	if len(body) > maxAnswer {
+		return nil, errAnswerSize
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }
 
@@ -168,11 +177,7 @@ func (t *transport) refusal(req *http.Request, resp *http.Response) *Error {
 	if json.NewDecoder(resp.Body).Decode(&answer) == nil { // else an HTML page of a proxy, which tells nothing
 		words := []string{answer.Message}
 		for _, detail := range answer.Errors {
-			if detail.Message != "" {
-				words = append(words, detail.Message)
-			} else {
-				words = append(words, strings.Join([]string{detail.Resource, detail.Field, detail.Code}, " "))
-			}
+			words = append(words, cmp.Or(detail.Message, detail.Resource+" "+detail.Field+" "+detail.Code))
 		}
 		e.Message = t.quote(strings.Join(words, "; "))
 	}

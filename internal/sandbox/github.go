@@ -153,7 +153,7 @@ func (g *GitHub) EditIssue(repo string, number int, edit func(*Issue)) {
 	r := g.mustHave(repo)
 	issue := r.issues[number-1]
 	edit(issue)
-	r.know(issue.Labels)
+	r.setLabels(issue, issue.Labels)
 }
 
 // mustHave returns a repository that was added. The caller holds g.state.
@@ -169,16 +169,20 @@ func (g *GitHub) mustHave(name string) *gitHubRepo {
 func (r *gitHubRepo) add(issue *Issue) int {
 	issue.Number = len(r.issues) + 1
 	r.issues = append(r.issues, issue)
-	r.know(issue.Labels)
+	r.setLabels(issue, issue.Labels)
 	return issue.Number
 }
 
-// know makes those of the labels that the repository does not have. GitHub
-// does so for whoever may push.
-func (r *gitHubRepo) know(labels []string) {
-	for _, label := range labels {
-		if r.label(label) == nil {
-			r.labels = append(r.labels, gitHubLabel{Name: label, Color: "ededed"})
+// setLabels gives issue these labels, spelled as the repository has them. It
+// makes those that the repository lacks, as GitHub does for whoever may push.
+func (r *gitHubRepo) setLabels(issue *Issue, names []string) {
+	issue.Labels = nil
+	for _, name := range names {
+		if r.label(name) == nil {
+			r.labels = append(r.labels, gitHubLabel{Name: name, Color: "ededed"})
+		}
+		if !issue.hasAll([]string{name}) {
+			issue.Labels = append(issue.Labels, r.label(name).Name)
 		}
 	}
 }
@@ -463,6 +467,7 @@ func number(s string, otherwise int) int {
 	return int(n)
 }
 
+// hasAll reports whether the issue has all of these labels, in whatever case.
 func (i *Issue) hasAll(labels []string) bool {
 	for _, label := range labels {
 		if !slices.ContainsFunc(i.Labels, func(has string) bool { return strings.EqualFold(has, label) }) {
@@ -531,8 +536,7 @@ func (g *GitHub) apply(req issueRequest, repo *gitHubRepo, issue *Issue) {
 		issue.State = *req.State
 	}
 	if req.Labels != nil && !g.faults.DropLabels {
-		issue.Labels = *req.Labels
-		repo.know(issue.Labels)
+		repo.setLabels(issue, *req.Labels)
 	}
 }
 
@@ -593,12 +597,7 @@ func (g *GitHub) labelIssue(call *gitHubCall) gitHubAnswer {
 		return refusal(http.StatusBadRequest, "Problems parsing JSON")
 	}
 	if !g.faults.DropLabels {
-		for _, label := range labels {
-			if !issue.hasAll([]string{label}) {
-				issue.Labels = append(issue.Labels, label)
-			}
-		}
-		call.repo.know(issue.Labels)
+		call.repo.setLabels(issue, slices.Concat(issue.Labels, labels))
 	}
 	return gitHubAnswer{status: http.StatusOK, body: call.show(issue)["labels"]}
 }
