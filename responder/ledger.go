@@ -364,17 +364,53 @@ func (l *Ledger) write(line []byte, e entry) error {
 	return nil
 }
 
-// history returns what is recorded about one key, the oldest first.
-func (l *Ledger) history(fp finding.Fingerprint) []entry {
+// recall returns what is recorded about one key. Without a ledger, that is
+// nothing.
+func (l *Ledger) recall(fp finding.Fingerprint) memory {
+	if l == nil {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var out []entry
+	var m memory
 	for _, e := range l.entries {
 		if e.Fingerprint == fp {
-			out = append(out, e)
+			m = append(m, e)
 		}
 	}
-	return out
+	return m
+}
+
+// A memory is what the ledger holds about one key, the oldest first.
+type memory []entry
+
+// last returns the newest entry that records one of the events.
+func (m memory) last(events ...event) (entry, bool) {
+	for _, e := range slices.Backward(m) {
+		if slices.Contains(events, e.Event) {
+			return e, true
+		}
+	}
+	return entry{}, false
+}
+
+// describe fills in what earlier runs knew and did.
+func (m memory) describe(response *finding.Response) {
+	if e, ok := m.last(eventIntent); ok {
+		if e.Project != nil {
+			p := finding.Project(*e.Project)
+			response.Project = &p
+		}
+		if k := e.Key; k != nil {
+			response.Key = &finding.Key{ID: k.ID, Name: k.Name, Owner: finding.Owner(k.Owner), CreatedAt: k.CreatedAt, LastUsedAt: k.LastUsedAt}
+		}
+	}
+	if e, ok := m.last(eventDeleted); ok {
+		response.RevokedAt = e.Time
+	}
+	if e, ok := m.last(eventDead); ok {
+		response.DeadAt = e.Time
+	}
 }
 
 // clip returns the beginning of s, at most limit characters of it, and shows

@@ -80,7 +80,7 @@ func TestLedgerKeepsWhatIsAdded(t *testing.T) {
 	if got := events(l); got != "intent deleted dead" {
 		t.Errorf("events = %q", got)
 	}
-	history := l.history(secret.Fingerprint())
+	history := l.recall(secret.Fingerprint())
 	if len(history) != 2 {
 		t.Fatalf("history has %d entries, want 2", len(history))
 	}
