@@ -1,0 +1,381 @@
+package objects
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/zlib"
+)
+
+// A Store is a git object database: packs and loose objects of one or more
+// object directories. It is safe for concurrent use.
+//
+// Every object has an ordinal, by which large tables know it: first come the
+// objects of the packs, pack by pack in the order of the index, then the loose
+// ones in the order of their ids. An object that stands in several places is
+// read from the first.
+type Store struct {
+	hashLen   int
+	maxObject int64
+	packs     []*pack
+	loose     []looseObject // sorted by id, none that a pack has
+	packed    uint32        // number of ordinals in packs
+	unread    []Unread      // found while opening
+	inflaters sync.Pool     // of *inflater, for Read
+}
+
+type looseObject struct {
+	id   ID
+	file string
+}
+
+// maxAlternates bounds how long a chain of alternates is followed. git stops
+// after five.
+const maxAlternates = 5
+
+// openStore opens the object directory and its alternates. Objects have names
+// of hashLen bytes; those larger than maxObject are not handed out (0: no
+// limit). What cannot be opened is kept as unread; that the directory itself
+// cannot be read is an error.
+func openStore(dir string, hashLen int, maxObject int64) (*Store, error) {
+	s := &Store{hashLen: hashLen, maxObject: maxObject}
+	s.inflaters.New = func() any { return new(inflater) }
+	if _, err := os.ReadDir(dir); err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	s.addDir(dir, seen, 0)
+	for _, p := range s.packs {
+		p.base = s.packed
+		s.packed += uint32(p.index.count)
+	}
+	slices.SortFunc(s.loose, func(a, b looseObject) int { return a.id.Compare(b.id) })
+	s.loose = slices.CompactFunc(s.loose, func(a, b looseObject) bool { return a.id == b.id })
+	s.loose = slices.DeleteFunc(s.loose, func(o looseObject) bool {
+		_, _, ok := s.findPacked(o.id)
+		return ok
+	})
+	return s, nil
+}
+
+// Close releases the mapped files. No data handed out before may be used after.
+func (s *Store) Close() error {
+	var errs []error
+	for _, p := range s.packs {
+		errs = append(errs, p.close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) skip(object string, err error) {
+	s.unread = append(s.unread, Unread{object, plain(err)})
+}
+
+// plain returns the message of err without the operation and the path of a
+// file: an Unread names its object itself.
+func plain(err error) string {
+	if e := (*fs.PathError)(nil); errors.As(err, &e) {
+		return e.Err.Error()
+	}
+	return err.Error()
+}
+
+func (s *Store) addDir(dir string, seen map[string]bool, depth int) {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	if seen[dir] {
+		return
+	}
+	seen[dir] = true
+	s.addPacks(filepath.Join(dir, "pack"))
+	s.addLoose(dir)
+	s.addAlternates(dir, seen, depth)
+}
+
+func (s *Store) addPacks(dir string) {
+	files, err := os.ReadDir(dir) // in the order of names, so ordinals do not depend on chance
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.skip("objects/pack", err)
+		}
+		return
+	}
+	names := map[string]bool{}
+	for _, f := range files {
+		names[f.Name()] = true
+	}
+	for _, f := range files {
+		name := f.Name()
+		switch stem, ext := strings.TrimSuffix(name, filepath.Ext(name)), filepath.Ext(name); {
+		case ext == ".idx":
+			p, err := openPack(filepath.Join(dir, name), s.hashLen)
+			if err != nil {
+				s.skip("objects/pack/"+name, err)
+				continue
+			}
+			if what := p.damage(); what != "" {
+				s.skip("objects/pack/"+p.name, errors.New(what))
+			}
+			s.packs = append(s.packs, p)
+		case ext == ".pack" && !names[stem+".idx"]:
+			s.skip("objects/pack/"+name, errors.New("it has no index; make one with: git index-pack"))
+		}
+	}
+}
+
+func (s *Store) addLoose(dir string) {
+	for i := range 256 {
+		sub := fmt.Sprintf("%02x", i)
+		files, err := os.ReadDir(filepath.Join(dir, sub))
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				s.skip("objects/"+sub, err)
+			}
+			continue
+		}
+		for _, f := range files {
+			if id, ok := ParseID(sub + f.Name()); ok && len(id.Bytes()) == s.hashLen {
+				s.loose = append(s.loose, looseObject{id, filepath.Join(dir, sub, f.Name())})
+			}
+		}
+	}
+}
+
+func (s *Store) addAlternates(dir string, seen map[string]bool, depth int) {
+	const file = "objects/info/alternates"
+	list, err := os.ReadFile(filepath.Join(dir, "info", "alternates"))
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.skip(file, err)
+		}
+		return
+	}
+	for line := range strings.Lines(string(list)) {
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		other := line
+		if !filepath.IsAbs(other) {
+			other = filepath.Join(dir, other)
+		}
+		if depth == maxAlternates {
+			s.skip(file, fmt.Errorf("more than %d alternates follow each other, and git itself stops there: %s", maxAlternates, line))
+			continue
+		}
+		if _, err := os.ReadDir(other); err != nil {
+			s.skip(file, fmt.Errorf("the alternate %s: %s", line, plain(err)))
+			continue
+		}
+		s.addDir(other, seen, depth+1)
+	}
+}
+
+// Len returns the number of ordinals: at least that of distinct objects.
+func (s *Store) Len() int { return int(s.packed) + len(s.loose) }
+
+// findPacked returns the first pack that has the object, and where.
+func (s *Store) findPacked(id ID) (p *pack, pos int, ok bool) {
+	for _, p := range s.packs {
+		if pos, ok := p.index.find(id.Bytes()); ok {
+			return p, pos, true
+		}
+	}
+	return nil, 0, false
+}
+
+// Ordinal returns the ordinal of the object, and whether the store has it.
+func (s *Store) Ordinal(id ID) (uint32, bool) {
+	if p, pos, ok := s.findPacked(id); ok {
+		return p.base + uint32(pos), true
+	}
+	i, ok := slices.BinarySearchFunc(s.loose, id, func(o looseObject, id ID) int { return o.id.Compare(id) })
+	return s.packed + uint32(i), ok
+}
+
+// ID returns the id of the object with the ordinal.
+func (s *Store) ID(ordinal uint32) ID {
+	if ordinal >= s.packed {
+		return s.loose[ordinal-s.packed].id
+	}
+	i, _ := slices.BinarySearchFunc(s.packs, ordinal, func(p *pack, n uint32) int {
+		if n < p.base {
+			return 1
+		} else if n >= p.base+uint32(p.index.count) {
+			return -1
+		}
+		return 0
+	})
+	return s.packs[i].index.id(int(ordinal - s.packs[i].base))
+}
+
+var errMissing = errors.New("object is missing")
+
+// Read returns the type and the content of one object. The data belong to the
+// caller. An object that fails in one place is tried in the next.
+func (s *Store) Read(id ID) (typ Type, data []byte, err error) {
+	defer recoverFault(&err)
+	z := s.inflaters.Get().(*inflater)
+	defer s.inflaters.Put(z)
+	return s.read(z, id, 0)
+}
+
+// maxChain bounds how many deltas one object may be built of. git makes
+// chains of up to 4,095.
+const maxChain = 10_000
+
+func (s *Store) read(z *inflater, id ID, depth int) (typ Type, data []byte, err error) {
+	errs := []error{}
+	for _, p := range s.packs {
+		pos, ok := p.index.find(id.Bytes())
+		if !ok {
+			continue
+		}
+		entry, _ := p.entryOf(pos)
+		typ, data, err := s.readPacked(z, p, entry, depth)
+		if err == nil {
+			return typ, data, nil
+		}
+		errs = append(errs, err)
+	}
+	if i, ok := slices.BinarySearchFunc(s.loose, id, func(o looseObject, id ID) int { return o.id.Compare(id) }); ok {
+		typ, data, err := z.loose(s.loose[i].file)
+		if err == nil {
+			return typ, data, nil
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		return 0, nil, errMissing
+	}
+	return 0, nil, errs[0]
+}
+
+// readPacked builds one packed object from its chain of deltas.
+func (s *Store) readPacked(z *inflater, p *pack, entry, depth int) (typ Type, data []byte, err error) {
+	var chain []header // the deltas, from the object towards its root
+	for {
+		if depth+len(chain) > maxChain {
+			return 0, nil, errors.New("its deltas lead in a circle, or through more than 10,000 objects")
+		}
+		h, err := p.checked(entry)
+		if err != nil {
+			if len(chain) == 0 {
+				return 0, nil, err
+			}
+			// The base is damaged here; another place may have it whole.
+			if typ, data, err = s.read(z, p.id(entry), depth+len(chain)); err != nil {
+				return 0, nil, fmt.Errorf("its base %s: %w", p.id(entry), err)
+			}
+			break
+		}
+		if h.typ != ofsDelta && h.typ != refDelta {
+			typ, data = h.typ, make([]byte, h.size)
+			if err := z.inflate(data, h.body); err != nil {
+				return 0, nil, err
+			}
+			break
+		}
+		chain = append(chain, h)
+		base, ok := p.baseEntry(entry, h)
+		if ok {
+			entry = base
+			continue
+		}
+		if h.typ == ofsDelta {
+			return 0, nil, errors.New("its base is not in the pack")
+		}
+		if typ, data, err = s.read(z, NewID(h.baseName), depth+len(chain)); err != nil {
+			return 0, nil, fmt.Errorf("its base %s: %w", NewID(h.baseName), err)
+		}
+		break
+	}
+	for _, h := range slices.Backward(chain) {
+		delta := make([]byte, h.size)
+		if err := z.inflate(delta, h.body); err != nil {
+			return 0, nil, err
+		}
+		ops, size, err := checkDelta(delta, len(data))
+		if err != nil {
+			return 0, nil, err
+		}
+		result := make([]byte, size)
+		if _, err := applyDelta(result, data, ops, nil); err != nil {
+			return 0, nil, err
+		}
+		data = result
+	}
+	return typ, data, nil
+}
+
+// loose reads a loose object. Its checksum is verified.
+func (f *inflater) loose(file string) (Type, []byte, error) {
+	if info, err := os.Lstat(file); err != nil {
+		return 0, nil, err
+	} else if !info.Mode().IsRegular() {
+		return 0, nil, errors.New("not a regular file")
+	} else if info.Size() > maxObjectSize {
+		return 0, nil, errTooLarge
+	}
+	src, err := os.ReadFile(file)
+	if err != nil {
+		return 0, nil, err
+	}
+	f.src.Reset(src)
+	if f.checked == nil {
+		f.checked, err = zlib.NewReader(&f.src)
+	} else {
+		err = f.checked.(zlib.Resetter).Reset(&f.src, nil)
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("inflate: %w", noEOF(err))
+	}
+	typ, size, err := looseHeader(f.checked)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := checkSize(size, len(src)); err != nil {
+		return 0, nil, err
+	}
+	data := make([]byte, size)
+	if _, err := io.ReadFull(f.checked, data); err != nil {
+		return 0, nil, fmt.Errorf("inflate: %w", noEOF(err))
+	}
+	switch n, err := f.checked.Read(make([]byte, 1)); {
+	case n > 0:
+		return 0, nil, errors.New("inflate: longer than its header claims")
+	case err != nil && err != io.EOF: // a wrong checksum among them
+		return 0, nil, fmt.Errorf("inflate: %w", err)
+	}
+	return typ, data, nil
+}
+
+// looseHeader reads "blob 123\x00".
+func looseHeader(r io.Reader) (Type, uint64, error) {
+	var b [32]byte
+	for i := range b {
+		if _, err := io.ReadFull(r, b[i:i+1]); err != nil {
+			return 0, 0, fmt.Errorf("inflate: %w", noEOF(err))
+		}
+		if b[i] != 0 {
+			continue
+		}
+		name, digits, _ := strings.Cut(string(b[:i]), " ")
+		typ, ok := parseType(name)
+		size, err := strconv.ParseUint(digits, 10, 63)
+		if !ok || err != nil {
+			break
+		}
+		return typ, size, nil
+	}
+	return 0, 0, errors.New("loose object has a malformed header")
+}

@@ -1,0 +1,778 @@
+package objects
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The trace.
+//
+// Which commit brought a blob is not written in the blob: it follows from the
+// commits, their trees, and the trees in those. It is only asked for the few
+// objects that matched, and answered in one pass over commits and trees,
+// whatever their number:
+//
+//  1. The pass keeps, of each tree, which trees are in it and which of the
+//     objects asked for; of each commit, its tree, parents and time.
+//  2. From the trees that hold what is asked for, up: which trees lead there.
+//     All others are forgotten.
+//  3. Each commit's tree is compared with its parents', going only where
+//     something is that is asked for and that no parent has just so. What is
+//     left are the commits that brought a key to a path.
+//  4. Of these, those that come after none of the others, and of these, the
+//     earliest.
+
+// A Hit is an object that holds something to be traced.
+type Hit struct {
+	ID     ID
+	Key    int // what it holds, as a number from 0; several objects may hold the same
+	Offset int // where in the object
+}
+
+// A Place is where a hit stands.
+type Place struct {
+	Hit     int // index into the hits asked for
+	Kind    PlaceKind
+	Commit  ID     // the first that has it there; zero where none has
+	Path    string // from the root of the tree, or the name of a ref
+	Object  ID     // that holds it: the blob, or what a name is the name of
+	Column  int    // for Name: where in Path it begins, from 1
+	Author  string // of the commit
+	Time    time.Time
+	Present bool // HEAD has it at the same path
+}
+
+// A PlaceKind says what sort of place it is.
+type PlaceKind byte
+
+// The kinds of places.
+const (
+	Unreachable PlaceKind = iota // no ref, HEAD or index leads there
+	File
+	Note       // in the tree of a notes ref
+	Name       // in the name of a file, directory or ref
+	Index      // in the index only
+	Message    // of a commit
+	Header     // of a commit or a tag
+	TagMessage // of an annotated tag
+)
+
+// Trace returns where the hits stand: of each key, one place per path, the
+// first commit whose file there holds it; of each object that nothing leads
+// to, one place. The order is not defined. It also returns what could not be
+// read on the way.
+func (r *Repository) Trace(ctx context.Context, jobs int, hits []Hit) ([]Place, []Unread, error) {
+	t := &trace{
+		repo: r, store: r.store, hits: hits, wanted: map[ID][]int{}, workers: make([]traceWorker, jobs),
+		reached: make([]bool, len(hits)), pairs: map[pair][]intro{}, stray: map[int]stray{}, authors: map[uint32]commit{},
+	}
+	for i, h := range hits {
+		t.wanted[h.ID] = append(t.wanted[h.ID], i)
+		if b := h.ID.Bytes(); len(b) > 1 {
+			t.filter[b[0]] |= 1 << (b[1] & 63)
+		}
+	}
+	unread, err := r.store.Walk(ctx, jobs, []Type{Commit, Tree, Tag}, new(Progress), t.visit)
+	if err != nil {
+		return nil, unread, err
+	}
+	t.sortCommits()
+	t.buildTrees()
+	t.reach()
+	t.introduce()
+	t.first()
+	t.staged()
+	t.texts()
+	t.lost()
+	if t.steps > maxSteps {
+		unread = append(unread, Unread{"history", "the keys stand in so many places that not all of them were followed"})
+	}
+	return t.places, unread, nil
+}
+
+// maxSteps bounds how many trees the comparison of commits visits: few names
+// can make a tree of billions of paths.
+const maxSteps = 1 << 27
+
+// maxDepth bounds how deep directories are followed. A path of git's has at
+// most 4,096 bytes on most systems.
+const maxDepth = 4096
+
+type trace struct {
+	repo    *Repository
+	store   *Store
+	hits    []Hit
+	wanted  map[ID][]int
+	filter  [256]uint64 // by the first byte of a wanted id, six bits of the second
+	workers []traceWorker
+
+	commits []traceCommit    // sorted by ordinal
+	nodes   map[uint32]*node // by ordinal of the tree
+	tags    map[ID]tracedTag
+	tagRef  map[ID]string // reachable tags, with a ref that leads there
+
+	reached []bool // by hit: a ref, HEAD or index leads to its object
+	pairs   map[pair][]intro
+	stray   map[int]stray // by hit: where an unreachable commit has it
+	steps   int
+
+	authors map[uint32]commit // by ordinal
+	places  []Place
+}
+
+// A traceWorker keeps what one worker of the pass has seen.
+type traceWorker struct {
+	trees   []traceTree
+	edges   []edge
+	names   []string
+	nameOf  map[string]uint32
+	holds   []treeHold
+	commits []traceCommit
+	texts   []textHit
+	tags    []tracedTag
+	cache   ordinalCache
+}
+
+// A traceTree is a tree and where its edges begin; they end where the next
+// one's begin.
+type traceTree struct {
+	ordinal uint32
+	edges   int
+}
+
+// An edge leads from a tree to one that is in it.
+type edge struct{ child, name uint32 }
+
+// A treeHold is an entry of a tree that holds hits.
+type treeHold struct {
+	tree uint32 // ordinal
+	hold hold
+}
+
+type hold struct {
+	name   string
+	isName bool // it is the name that holds them
+	object ID   // of the entry
+	start  int  // where the name begins in the tree's data
+	hits   []int
+}
+
+// A textHit is a hit in a commit or in a tag.
+type textHit struct {
+	hit     int
+	kind    PlaceKind
+	ordinal uint32
+}
+
+type traceCommit struct {
+	ordinal uint32
+	tree    uint32   // ordinal, or none
+	when    int64    // of the committer
+	parents []uint32 // ordinals at first, then indexes into commits
+	state   reachability
+}
+
+type reachability byte
+
+const (
+	unreachable reachability = iota
+	fromNotes                // from refs/notes only
+	reachable
+)
+
+type tracedTag struct {
+	ordinal uint32
+	id      ID
+	target  ID
+	tagger  signature
+}
+
+// A node is a tree that leads to hits.
+type node struct {
+	subs  []sub  // sorted by name
+	holds []hold // sorted by name
+}
+
+type sub struct {
+	name string
+	node *node
+}
+
+// A pair is a key at a path.
+type pair struct {
+	key    int
+	path   string
+	isName bool
+}
+
+// An intro says that a commit brought a key to a path: none of its parents has
+// it there.
+type intro struct {
+	commit int // index into commits
+	hit    int
+	hold   *hold
+	dir    int // length of the path before the name
+}
+
+type stray struct {
+	commit int
+	path   string
+	hold   *hold
+	dir    int
+}
+
+// visit keeps what one object says.
+func (t *trace) visit(number int, o Object) (hit bool, err error) {
+	w := &t.workers[number]
+	switch o.Type {
+	case Tree:
+		w.tree(t, o)
+	case Commit:
+		c, err := parseCommit(o.Data)
+		if err != nil {
+			break // listed as unread by the first walk
+		}
+		tc := traceCommit{ordinal: o.Ordinal, tree: none, when: c.committer.when}
+		if n, ok := t.store.Ordinal(c.tree); ok {
+			tc.tree = n
+		}
+		for _, p := range c.parents {
+			if n, ok := t.store.Ordinal(p); ok {
+				tc.parents = append(tc.parents, n)
+			}
+		}
+		w.commits = append(w.commits, tc)
+		w.text(t, o, Message)
+	case Tag:
+		target, tagger, err := parseTag(o.Data)
+		if err != nil {
+			break
+		}
+		w.tags = append(w.tags, tracedTag{o.Ordinal, o.ID, target, tagger})
+		w.text(t, o, TagMessage)
+	}
+	return false, nil
+}
+
+// text keeps the hits in a commit or a tag.
+func (w *traceWorker) text(t *trace, o Object, message PlaceKind) {
+	for _, i := range t.wanted[o.ID] {
+		kind := message
+		if t.hits[i].Offset < MessageStart(o.Data) {
+			kind = Header
+		}
+		w.texts = append(w.texts, textHit{i, kind, o.Ordinal})
+	}
+}
+
+// tree keeps which trees and which hits are in a tree.
+func (w *traceWorker) tree(t *trace, o Object) {
+	w.trees = append(w.trees, traceTree{o.Ordinal, len(w.edges)})
+	names := t.wanted[o.ID] // hits in the names of this tree
+	for rest := o.Data; len(rest) > 0; {
+		e, after, ok := nextEntry(rest, t.store.hashLen)
+		if !ok {
+			return // listed as unread by the first walk
+		}
+		start := len(o.Data) - len(rest)
+		end := len(o.Data) - len(after)
+		rest = after
+		if t.filter[e.id[0]]&(1<<(e.id[1]&63)) != 0 && e.mode != modeTree && e.mode != modeGitlink {
+			id := NewID(e.id)
+			if found := t.wanted[id]; found != nil {
+				w.holds = append(w.holds, treeHold{o.Ordinal, hold{name: string(e.name), object: id, hits: found}})
+			}
+		}
+		for _, i := range names {
+			if offset := t.hits[i].Offset; start <= offset && offset < end {
+				h := hold{name: string(e.name), isName: true, object: NewID(e.id), hits: []int{i}}
+				h.start = end - t.store.hashLen - 1 - len(e.name)
+				w.holds = append(w.holds, treeHold{o.Ordinal, h})
+			}
+		}
+		if e.mode == modeTree {
+			if child, ok := w.cache.ordinal(t.store, e.id); ok {
+				w.edges = append(w.edges, edge{child, w.intern(e.name)})
+			}
+		}
+	}
+}
+
+// intern returns the number of a name.
+func (w *traceWorker) intern(name []byte) uint32 {
+	if n, ok := w.nameOf[string(name)]; ok {
+		return n
+	}
+	if w.nameOf == nil {
+		w.nameOf = map[string]uint32{}
+	}
+	n := uint32(len(w.names))
+	w.names = append(w.names, string(name))
+	w.nameOf[w.names[n]] = n
+	return n
+}
+
+// An ordinalCache remembers ordinals by id. Versions of a tree share most of
+// their entries, so most questions are asked again at once.
+type ordinalCache [1 << 12]struct {
+	id      ID
+	ordinal uint32
+}
+
+func (c *ordinalCache) ordinal(s *Store, id []byte) (uint32, bool) {
+	slot := &c[(int(id[0])|int(id[1])<<8)%len(c)]
+	if bytes.Equal(slot.id.Bytes(), id) {
+		return slot.ordinal, true
+	}
+	full := NewID(id)
+	n, ok := s.Ordinal(full)
+	if ok {
+		slot.id, slot.ordinal = full, n
+	}
+	return n, ok
+}
+
+// sortCommits brings the workers' commits together.
+func (t *trace) sortCommits() {
+	t.tags = map[ID]tracedTag{}
+	for _, w := range t.workers {
+		t.commits = append(t.commits, w.commits...)
+		for _, tag := range w.tags {
+			t.tags[tag.id] = tag
+		}
+	}
+	slices.SortFunc(t.commits, func(a, b traceCommit) int { return cmp.Compare(a.ordinal, b.ordinal) })
+	for i := range t.commits {
+		c := &t.commits[i]
+		known := c.parents[:0]
+		for _, ordinal := range c.parents {
+			if n, ok := t.commit(ordinal); ok {
+				known = append(known, uint32(n))
+			}
+		}
+		c.parents = known
+	}
+}
+
+// commit returns the index of the commit with the ordinal.
+func (t *trace) commit(ordinal uint32) (int, bool) {
+	return slices.BinarySearchFunc(t.commits, ordinal, func(c traceCommit, n uint32) int { return cmp.Compare(c.ordinal, n) })
+}
+
+// buildTrees makes nodes of the trees that lead to hits.
+func (t *trace) buildTrees() {
+	leads := make([]bool, t.store.Len())
+	for _, w := range t.workers {
+		for _, h := range w.holds {
+			leads[h.tree] = true
+		}
+	}
+	for grown := true; grown; { // once for each level of directories
+		grown = false
+		for _, w := range t.workers {
+			for i, tree := range w.trees {
+				if !leads[tree.ordinal] && slices.ContainsFunc(w.edgesOf(i), func(e edge) bool { return leads[e.child] }) {
+					leads[tree.ordinal], grown = true, true
+				}
+			}
+		}
+	}
+	t.nodes = map[uint32]*node{}
+	for ordinal, leads := range leads {
+		if leads {
+			t.nodes[uint32(ordinal)] = new(node)
+		}
+	}
+	for _, w := range t.workers {
+		for i, tree := range w.trees {
+			n := t.nodes[tree.ordinal]
+			if n == nil {
+				continue
+			}
+			for _, e := range w.edgesOf(i) {
+				if child := t.nodes[e.child]; child != nil {
+					n.subs = append(n.subs, sub{w.names[e.name], child})
+				}
+			}
+			slices.SortFunc(n.subs, func(a, b sub) int { return cmp.Compare(a.name, b.name) })
+		}
+		for _, h := range w.holds {
+			n := t.nodes[h.tree]
+			n.holds = append(n.holds, h.hold)
+		}
+	}
+	for _, n := range t.nodes {
+		slices.SortFunc(n.holds, func(a, b hold) int { return cmp.Compare(a.name, b.name) })
+	}
+}
+
+func (w *traceWorker) edgesOf(tree int) []edge {
+	end := len(w.edges)
+	if tree+1 < len(w.trees) {
+		end = w.trees[tree+1].edges
+	}
+	return w.edges[w.trees[tree].edges:end]
+}
+
+// sub returns the tree of that name in n, nil if there is none; n may be nil.
+func (n *node) sub(name string) *node {
+	if n == nil {
+		return nil
+	}
+	i, ok := slices.BinarySearchFunc(n.subs, name, func(s sub, name string) int { return cmp.Compare(s.name, name) })
+	if !ok {
+		return nil
+	}
+	return n.subs[i].node
+}
+
+// holding reports whether the entry of that name in n holds the key.
+func (t *trace) holding(n *node, name string, isName bool, key int) bool {
+	if n == nil {
+		return false
+	}
+	i, _ := slices.BinarySearchFunc(n.holds, name, func(h hold, name string) int { return cmp.Compare(h.name, name) })
+	for ; i < len(n.holds) && n.holds[i].name == name; i++ {
+		if n.holds[i].isName == isName && slices.ContainsFunc(n.holds[i].hits, func(hit int) bool { return t.hits[hit].Key == key }) {
+			return true
+		}
+	}
+	return false
+}
+
+// reach marks the commits and tags that refs and HEADs lead to.
+func (t *trace) reach() {
+	t.tagRef = map[ID]string{}
+	for _, state := range []reachability{reachable, fromNotes} {
+		var stack []uint32
+		for _, tip := range t.repo.tips {
+			if tip.isNote() != (state == fromNotes) {
+				continue
+			}
+			id := tip.ID
+			for tag, ok := t.tags[id]; ok; tag, ok = t.tags[id] {
+				if name, seen := t.tagRef[id]; seen && name <= tip.Name {
+					break
+				}
+				t.tagRef[id] = tip.Name
+				id = tag.target
+			}
+			ordinal, ok := t.store.Ordinal(id)
+			if !ok {
+				continue
+			}
+			if c, ok := t.commit(ordinal); ok {
+				stack = append(stack, uint32(c))
+			} else {
+				t.direct(id, ordinal)
+			}
+		}
+		for len(stack) > 0 {
+			c := &t.commits[stack[len(stack)-1]]
+			stack = stack[:len(stack)-1]
+			if c.state == unreachable {
+				c.state = state
+				stack = append(stack, c.parents...)
+			}
+		}
+	}
+}
+
+// noCommit stands for the commit where a ref leads to a tree itself.
+const noCommit = -1
+
+// direct keeps that a ref leads to a tree or to a blob without a commit.
+func (t *trace) direct(id ID, ordinal uint32) {
+	if n := t.nodes[ordinal]; n != nil {
+		t.compare(noCommit, reachable, n, nil, "", 0)
+	}
+	for _, i := range t.wanted[id] {
+		if _, isTag := t.tags[id]; !isTag && !t.reached[i] && t.nodes[ordinal] == nil {
+			t.reached[i] = true
+			t.places = append(t.places, Place{Hit: i, Kind: File, Object: id})
+		}
+	}
+}
+
+// introduce finds the commits that brought a key to a path.
+func (t *trace) introduce() {
+	for i, c := range t.commits {
+		n := t.nodes[c.tree]
+		if n == nil {
+			continue
+		}
+		parents := make([]*node, 0, len(c.parents))
+		for _, p := range c.parents {
+			if parent := t.nodes[t.commits[p].tree]; parent != nil {
+				parents = append(parents, parent)
+			}
+		}
+		t.compare(i, c.state, n, parents, "", 0)
+	}
+}
+
+// compare keeps what n, a tree of the commit at path dir, holds that none of
+// the parents' trees at that path holds.
+func (t *trace) compare(commit int, state reachability, n *node, parents []*node, dir string, depth int) {
+	if t.steps++; t.steps > maxSteps || depth > maxDepth || slices.Contains(parents, n) {
+		return // what is in an unchanged tree was seen where it came from
+	}
+	for i := range n.holds {
+		h := &n.holds[i]
+		for _, hit := range h.hits {
+			if state != unreachable {
+				t.reached[hit] = true
+			}
+			key := t.hits[hit].Key
+			if slices.ContainsFunc(parents, func(p *node) bool { return t.holding(p, h.name, h.isName, key) }) {
+				continue
+			}
+			path := dir + h.name
+			if state != unreachable {
+				p := pair{key, path, h.isName}
+				t.pairs[p] = append(t.pairs[p], intro{commit, hit, h, len(dir)})
+			} else if s, ok := t.stray[hit]; !ok || t.before(commit, path, s) {
+				t.stray[hit] = stray{commit, path, h, len(dir)}
+			}
+		}
+	}
+	for _, s := range n.subs {
+		var below []*node
+		for _, p := range parents {
+			if b := p.sub(s.name); b != nil {
+				below = append(below, b)
+			}
+		}
+		t.compare(commit, state, s.node, below, dir+s.name+"/", depth+1)
+	}
+}
+
+// before reports whether the commit comes before that of s, or is the same
+// with an earlier path.
+func (t *trace) before(commit int, path string, s stray) bool {
+	return cmp.Or(t.earlier(commit, s.commit), cmp.Compare(path, s.path)) < 0
+}
+
+// earlier compares two commits by committer time, then by id.
+func (t *trace) earlier(a, b int) int {
+	return cmp.Or(
+		cmp.Compare(t.commits[a].when, t.commits[b].when),
+		t.store.ID(t.commits[a].ordinal).Compare(t.store.ID(t.commits[b].ordinal)),
+	)
+}
+
+// first keeps, of the commits that brought a key to a path, the first: by the
+// graph, then by committer time, then by id.
+func (t *trace) first() {
+	var several []pair
+	for p, intros := range t.pairs {
+		if len(intros) > 1 {
+			intros = slices.DeleteFunc(intros, func(i intro) bool { return i.commit == noCommit })
+			t.pairs[p] = intros[:max(len(intros), 1)]
+		}
+		if len(t.pairs[p]) > 1 {
+			several = append(several, p)
+		} else {
+			t.place(p, t.pairs[p][0])
+		}
+	}
+	if len(several) == 0 {
+		return
+	}
+	// Sixty-four pairs at a time, a bit for each, go down the graph.
+	order := t.parentsFirst()
+	own := make([]uint64, len(t.commits))   // brought by the commit
+	above := make([]uint64, len(t.commits)) // brought by one of its ancestors
+	for batch := range slices.Chunk(several, 64) {
+		clear(own)
+		clear(above)
+		for bit, p := range batch {
+			for _, i := range t.pairs[p] {
+				own[i.commit] |= 1 << bit
+			}
+		}
+		for _, c := range order {
+			for _, p := range t.commits[c].parents {
+				above[c] |= above[p] | own[p]
+			}
+		}
+		for bit, p := range batch {
+			var best *intro
+			for i, in := range t.pairs[p] {
+				if above[in.commit]&(1<<bit) == 0 && (best == nil || t.earlier(in.commit, best.commit) < 0) {
+					best = &t.pairs[p][i]
+				}
+			}
+			if best == nil { // only where forged ids make commits go in a circle
+				best = &t.pairs[p][0]
+			}
+			t.place(p, *best)
+		}
+	}
+}
+
+// parentsFirst returns the commits so that each stands behind its parents.
+func (t *trace) parentsFirst() []uint32 {
+	children := make([]uint32, len(t.commits)) // not yet in order
+	for _, c := range t.commits {
+		for _, p := range c.parents {
+			children[p]++
+		}
+	}
+	order := make([]uint32, 0, len(t.commits))
+	for i, n := range children {
+		if n == 0 {
+			order = append(order, uint32(i))
+		}
+	}
+	for i := 0; i < len(order); i++ {
+		for _, p := range t.commits[order[i]].parents {
+			if children[p]--; children[p] == 0 {
+				order = append(order, p)
+			}
+		}
+	}
+	slices.Reverse(order)
+	return order
+}
+
+// place keeps a place in a tree.
+func (t *trace) place(p pair, i intro) {
+	place := Place{Hit: i.hit, Kind: File, Path: p.path, Object: i.hold.object, Present: t.present(p)}
+	if i.commit != noCommit {
+		t.sign(&place, t.commits[i.commit].ordinal)
+		if t.commits[i.commit].state == fromNotes {
+			place.Kind = Note
+		}
+	}
+	if p.isName {
+		place.Kind = Name
+		place.Column = i.dir + t.hits[i.hit].Offset - i.hold.start + 1
+	}
+	t.places = append(t.places, place)
+}
+
+// sign fills in what the commit says of itself.
+func (t *trace) sign(place *Place, ordinal uint32) {
+	place.Commit = t.store.ID(ordinal)
+	c, ok := t.authors[ordinal]
+	if !ok {
+		if _, data, err := t.store.Read(place.Commit); err == nil { // the pass could read it
+			c, _ = parseCommit(data)
+		}
+		t.authors[ordinal] = c
+	}
+	place.Author, place.Time = c.author.who, c.author.time()
+}
+
+// present reports whether HEAD has the key at the path.
+func (t *trace) present(p pair) bool {
+	ordinal, ok := t.store.Ordinal(t.repo.head)
+	if !ok {
+		return false
+	}
+	c, ok := t.commit(ordinal)
+	if !ok {
+		return false
+	}
+	n := t.nodes[t.commits[c].tree]
+	rest := p.path
+	for {
+		dir, below, more := strings.Cut(rest, "/")
+		if !more {
+			return t.holding(n, rest, p.isName, p.key)
+		}
+		n, rest = n.sub(dir), below
+	}
+}
+
+// staged adds the places that only an index has.
+func (t *trace) staged() {
+	for _, e := range t.repo.index {
+		for _, i := range t.wanted[e.id] {
+			t.reached[i] = true
+			p := pair{t.hits[i].Key, e.path, false}
+			if _, ok := t.pairs[p]; ok {
+				continue
+			}
+			t.pairs[p] = nil
+			t.places = append(t.places, Place{Hit: i, Kind: Index, Path: e.path, Object: e.id, Present: t.present(p)})
+		}
+	}
+}
+
+// texts adds the places in commits and tags.
+func (t *trace) texts() {
+	for _, w := range t.workers {
+		for _, text := range w.texts {
+			t.reached[text.hit] = true // placed here, whatever leads to it
+			place := Place{Hit: text.hit, Kind: text.kind}
+			tag, isTag := t.tags[t.hits[text.hit].ID]
+			if isTag {
+				ref, ok := t.tagRef[tag.id]
+				if !ok {
+					place.Kind = Unreachable
+				}
+				place.Path, place.Object = ref, tag.id
+				place.Author, place.Time = tag.tagger.who, tag.tagger.time()
+				place.Commit = t.peel(tag)
+			} else {
+				c, _ := t.commit(text.ordinal)
+				if t.commits[c].state == unreachable {
+					place.Kind = Unreachable
+				}
+				t.sign(&place, text.ordinal)
+			}
+			t.places = append(t.places, place)
+		}
+	}
+}
+
+// peel returns the commit that a tag leads to, zero if it leads to none.
+func (t *trace) peel(tag tracedTag) ID {
+	for range len(t.tags) {
+		next, ok := t.tags[tag.target]
+		if !ok {
+			break
+		}
+		tag = next
+	}
+	if ordinal, ok := t.store.Ordinal(tag.target); ok {
+		if _, ok := t.commit(ordinal); ok {
+			return tag.target
+		}
+	}
+	return ID{}
+}
+
+// lost adds a place for every hit that has none yet: nothing leads to it.
+func (t *trace) lost() {
+	names := map[int]hold{} // hits in names of trees that no commit has
+	for _, w := range t.workers {
+		for _, h := range w.holds {
+			if h.hold.isName {
+				names[h.hold.hits[0]] = h.hold
+			}
+		}
+	}
+	for i, hit := range t.hits {
+		if t.reached[i] {
+			continue
+		}
+		place := Place{Hit: i, Kind: Unreachable, Object: hit.ID}
+		if s, ok := t.stray[i]; ok {
+			place.Path, place.Object = s.path, s.hold.object
+			t.sign(&place, t.commits[s.commit].ordinal)
+			if s.hold.isName {
+				place.Column = s.dir + hit.Offset - s.hold.start + 1
+			}
+		} else if h, ok := names[i]; ok {
+			place.Path, place.Object, place.Column = h.name, h.object, hit.Offset-h.start+1
+		}
+		t.places = append(t.places, place)
+	}
+}
