@@ -2,6 +2,7 @@ package openai
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -148,7 +149,7 @@ func (c *Client) repeat(ctx context.Context, method, path string, attempt func()
 func schedule(err error) error {
 	refused, ok := errors.AsType[*Error](err)
 	switch {
-	case errors.Is(err, errTooLong):
+	case errors.Is(err, errTooLong), errors.As(err, new(*tls.CertificateVerificationError)):
 		return backoff.Permanent(err)
 	case !ok:
 		return err // a broken connection

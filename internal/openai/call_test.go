@@ -3,6 +3,9 @@ package openai
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -196,5 +199,29 @@ func TestNoServer(t *testing.T) {
 	a, err := c.Probe(t.Context(), made("sk-proj-", 74, "y3mA"), "", "")
 	if err != nil || a.Verdict != Unknown || a.Status != 0 || !strings.HasPrefix(a.Message, "no answer: ") {
 		t.Errorf("the probe says %+v, %v", a, err)
+	}
+}
+
+func TestUntrustedServerIsNotAskedAgain(t *testing.T) {
+	handshakes := 0
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			handshakes++
+		}
+	}
+	server.StartTLS()
+	c, err := New(Config{BaseURL: server.URL, AdminKey: adminKey, Retry: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Projects(t.Context())
+	server.Close()
+	if err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("the error is %v", err)
+	}
+	if handshakes != 1 {
+		t.Errorf("the server was asked %d times", handshakes)
 	}
 }
