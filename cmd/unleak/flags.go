@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -33,7 +34,7 @@ func (f *scanFlags) register(flags *pflag.FlagSet) {
 		value: string(finding.Low),
 		of:    []string{string(finding.High), string(finding.Medium), string(finding.Low)},
 	}
-	f.jobs = count(runtime.GOMAXPROCS(0))
+	f.jobs = count{value: runtime.GOMAXPROCS(0), least: 1}
 	flags.SortFlags = false
 	flags.VarP(&f.format, "format", "f", "write the report as `FORMAT`: "+f.format.alternatives())
 	flags.StringVarP(&f.output, "output", "o", "", "write the report to `FILE` instead of standard output")
@@ -68,20 +69,35 @@ func (c *choice) Set(s string) error {
 func (c *choice) String() string { return c.value }
 func (c *choice) Type() string   { return "word" }
 
-// A count is the value of a flag that takes a whole number from 1.
-type count int
+// A count is the value of a flag that takes a whole number.
+type count struct{ value, least int }
 
 func (c *count) Set(s string) error {
 	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		return errors.New("must be a whole number from 1")
+	if err != nil || n < c.least {
+		return fmt.Errorf("must be a whole number from %d", c.least)
 	}
-	*c = count(n)
+	c.value = n
 	return nil
 }
 
-func (c *count) String() string { return strconv.Itoa(int(*c)) }
+func (c *count) String() string { return strconv.Itoa(c.value) }
 func (c *count) Type() string   { return "number" }
+
+// A span is the value of a flag that takes a length of time.
+type span time.Duration
+
+func (d *span) Set(s string) error {
+	value, err := time.ParseDuration(s)
+	if err != nil || value <= 0 {
+		return errors.New("must be a length of time such as 10s or 15m")
+	}
+	*d = span(value)
+	return nil
+}
+
+func (d *span) String() string { return time.Duration(*d).String() }
+func (d *span) Type() string   { return "time" }
 
 // A size is the value of a flag that takes a number of bytes. Zero is no size.
 type size int64

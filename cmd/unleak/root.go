@@ -33,7 +33,7 @@ branch, every commit, and what no branch leads to any more.`,
 	root.DisableFlagsInUseLine = true
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(flagMistake)
-	root.AddCommand(a.scanCommand(), a.versionCommand())
+	root.AddCommand(a.scanCommand(), a.respondCommand(), a.versionCommand())
 	return root
 }
 

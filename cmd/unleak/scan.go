@@ -87,7 +87,7 @@ func openTarget(target string, f scanFlags) (*scanner.Repository, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s: a single file cannot be scanned; %s", target, possible)
 	}
-	repo, err := scanner.OpenRepository(target, int(f.jobs), int64(f.maxObject))
+	repo, err := scanner.OpenRepository(target, f.jobs.value, int64(f.maxObject))
 	if errors.Is(err, scanner.ErrNotRepository) {
 		return nil, fmt.Errorf("%s: not inside a git repository; %s", target, possible)
 	}
