@@ -51,8 +51,8 @@ func progressLine(w io.Writer, poll func() scanner.Progress) (stop func()) {
 // progressText says how far p is, in less than 80 columns.
 func progressText(p scanner.Progress) string {
 	if p.TotalObjects == 0 {
-		return fmt.Sprintf("reading: %s objects, %s", report.Count(p.Objects), report.Size(p.Bytes))
+		return fmt.Sprintf("reading: %s objects", report.Count(p.Objects))
 	}
-	return fmt.Sprintf("reading: %d %%, %s of %s objects, %s",
-		100*p.Objects/p.TotalObjects, report.Count(p.Objects), report.Count(p.TotalObjects), report.Size(p.Bytes))
+	return fmt.Sprintf("reading: %d %%, %s of %s objects, %s of %s packed", 100*p.Objects/p.TotalObjects,
+		report.Count(p.Objects), report.Count(p.TotalObjects), report.Size(p.Bytes), report.Size(p.TotalBytes))
 }
