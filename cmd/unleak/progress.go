@@ -53,6 +53,6 @@ func progressText(p scanner.Progress) string {
 	if p.TotalObjects == 0 {
 		return fmt.Sprintf("reading: %s objects", report.Count(p.Objects))
 	}
-	return fmt.Sprintf("reading: %d %%, %s of %s objects, %s of %s packed", 100*p.Objects/p.TotalObjects,
+	return fmt.Sprintf("reading: %d %%, %s of %s objects, %s of %s", 100*p.Objects/p.TotalObjects,
 		report.Count(p.Objects), report.Count(p.TotalObjects), report.Size(p.Bytes), report.Size(p.TotalBytes))
 }

@@ -119,7 +119,7 @@ func TestProgressLine(t *testing.T) {
 	poll := func() scanner.Progress {
 		return scanner.Progress{Objects: 1500, TotalObjects: 3000, Bytes: 2_000_000, TotalBytes: 5_000_000}
 	}
-	const line = "\r\x1b[Kreading: 50 %, 1,500 of 3,000 objects, 2.0 MB of 5.0 MB packed"
+	const line = "\r\x1b[Kreading: 50 %, 1,500 of 3,000 objects, 2.0 MB of 5.0 MB"
 	for _, tc := range []struct {
 		name string
 		runs time.Duration
