@@ -297,7 +297,6 @@ func (r *run) decide(ctx context.Context, inc *incident, keys listing, listErr e
 		inc.settle(finding.StatusPlanned, "it would be revoked: this is a dry run")
 		return nil
 	}
-	r.intents++
 	return r.revoke(ctx, inc)
 }
 

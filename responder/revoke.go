@@ -64,6 +64,7 @@ func (r *run) revoke(ctx context.Context, inc *incident) error {
 		recorded := recordedProject(*p)
 		intent.Project = &recorded
 	}
+	r.intents++
 	if !r.record(inc, intent) {
 		inc.settle(finding.StatusFailed, "nothing was deleted, because the ledger could not record that it would be: %v", inc.errs[len(inc.errs)-1])
 		return nil
