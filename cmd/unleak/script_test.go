@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -30,13 +31,24 @@ func TestMain(m *testing.M) {
 //	text NAME "GO STRING"    sets NAME to a string that is hard to write in a script
 //	plant FILE TEXT          writes a file
 //	steady FILE              gives what differs from run to run in a JSON report a fixed value
+//
+// and those of serviceCommands.
 func TestScripts(t *testing.T) {
+	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){
+		"code":   cmdCode,
+		"key":    cmdKey,
+		"text":   cmdText,
+		"plant":  cmdPlant,
+		"steady": cmdSteady,
+	}
+	maps.Copy(commands, serviceCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("..", "..", "testdata", "script"),
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[keysMade{}] = &[]string{}
+			env.Values[servicesOf{}] = &services{}
 			for name, value := range map[string]string{
 				"HOME":                env.WorkDir,
 				"GIT_CONFIG_NOSYSTEM": "1",
@@ -48,13 +60,7 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"code":   cmdCode,
-			"key":    cmdKey,
-			"text":   cmdText,
-			"plant":  cmdPlant,
-			"steady": cmdSteady,
-		},
+		Cmds: commands,
 	})
 }
 
