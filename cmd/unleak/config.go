@@ -95,7 +95,7 @@ func userConfigDir(getenv func(string) string) string {
 }
 
 var (
-	repository     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$`)
+	repository     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
 	credentialName = regexp.MustCompile(`(?i)(key|token|secret|password|credential)s?$`)
 )
 

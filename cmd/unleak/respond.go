@@ -239,7 +239,11 @@ func repositoryAt(remote, server string) string {
 		return ""
 	}
 	s, err := url.Parse(server)
-	if err != nil || !strings.EqualFold(u.Hostname(), s.Hostname()) {
+	if err != nil {
+		return ""
+	}
+	host := strings.TrimPrefix(strings.ToLower(u.Hostname()), "ssh.") // GitHub's way through firewalls
+	if host != strings.ToLower(s.Hostname()) {
 		return ""
 	}
 	name := strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git")
