@@ -215,20 +215,11 @@ func leadingLiteral(re *syntax.Regexp) string {
 	return ""
 }
 
-// implies reports whether every match of re surely holds one of keywords, in
-// any case. They are in lower case.
+// implies reports whether every match of re surely holds one of keywords, which
+// are ASCII in lower case, in any case.
 func implies(re *syntax.Regexp, keywords []string) bool {
 	switch re.Op {
 	case syntax.OpLiteral:
-		if re.Flags&syntax.FoldCase != 0 {
-			for _, r := range re.Rune {
-				for _, c := range cases(r) {
-					if c >= utf8.RuneSelf { // the keyword would not be recognised in it
-						return false
-					}
-				}
-			}
-		}
 		text := strings.ToLower(string(re.Rune))
 		for _, k := range keywords {
 			if strings.Contains(text, k) {

@@ -86,9 +86,10 @@ func (h *halved) next(data []byte, lo, hi int) (Match, bool) {
 // candidates returns every way to read a key around the marker at data[at:],
 // the likeliest first. A key starts at lo or later and ends at hi or before.
 //
-// The halves decide first. Then, the last prefix before the marker is likelier
-// than one before that, because a random half seldom holds one; but one in the
-// middle of a word ("sk-desk-…") is likelier than not a part of that word.
+// The halves decide first, then whether the prefix begins a word, then how much
+// of it is literal, because a random half or a name ("sk-desk-…") may well hold
+// the letters of a short one. Of prefixes that are still equal the last one
+// before the marker counts, but in the middle of a word the first one.
 func (h *halved) candidates(data []byte, lo, hi, at int) []candidate {
 	var all []candidate
 	for start := max(lo, at-h.before); start < at; start++ {
@@ -114,7 +115,8 @@ func (h *halved) candidates(data []byte, lo, hi, at int) []candidate {
 		return cmp.Or(
 			cmp.Compare(a.tier, b.tier),
 			falseFirst(a.joined, b.joined),
-			cmp.Compare(b.start, a.start),
+			cmp.Compare(len(b.rule.literal), len(a.rule.literal)),
+			laterFirst(a, b),
 			cmp.Compare(a.order, b.order),
 		)
 	})
@@ -211,6 +213,14 @@ func (f *form) all(half []byte) bool {
 
 func letterOrDigit(b byte) bool {
 	return '0' <= b && b <= '9' || 'A' <= b && b <= 'Z' || 'a' <= b && b <= 'z'
+}
+
+// laterFirst compares the starts of candidates that are joined, or not, alike.
+func laterFirst(a, b candidate) int {
+	if a.joined {
+		return cmp.Compare(a.start, b.start)
+	}
+	return cmp.Compare(b.start, a.start)
 }
 
 func falseFirst(a, b bool) int {

@@ -270,8 +270,10 @@ func (f *file) rule(path string, t ruleTable, budget *int) (loaded, error) {
 		}
 		r.keywords = append(r.keywords, strings.ToLower(k))
 	}
-	if implies(tree, r.keywords) {
-		r.keywords = nil // the expression itself asks for them
+	ascii := !slices.ContainsFunc(r.keywords, func(k string) bool { return strings.ContainsFunc(k, func(c rune) bool { return c >= utf8.RuneSelf }) })
+	r.implied = ascii && implies(tree, r.keywords)
+	if r.implied && x.narrow() {
+		r.keywords = nil // it is searched for in runs, at less cost
 	}
 	if len(t.Halves) > 0 {
 		parts, err := takeApart(tree)

@@ -5,7 +5,6 @@ import (
 	"iter"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/unleak/unleak/finding"
 )
@@ -28,6 +27,7 @@ type Rule struct {
 
 	expression *expression
 	keywords   []string // one of them stands in the content, in any case; in lower case
+	implied    bool     // the expression itself asks for one of keywords
 	group      int      // that is the secret; 0 means the first that is not empty, or all
 	entropy    float64  // the body's is above it; 0 means any
 	allow      []allowlist
@@ -93,7 +93,7 @@ func (x *expression) narrow() bool { return x.ascii && !x.bytes.holdsText() && x
 
 // local reports whether the bytes around a match decide about it.
 func (r *Rule) local() bool {
-	return r.expression.max != unbounded && len(r.keywords) == 0 &&
+	return r.expression.max != unbounded && (len(r.keywords) == 0 || r.implied) &&
 		!slices.ContainsFunc(r.allow, func(a allowlist) bool { return a.target == targetLine })
 }
 
@@ -340,15 +340,34 @@ func (a *allowlist) allows(data []byte, whole, secret span) bool {
 	return byWord || byRegex
 }
 
-// containsFold reports whether data holds keyword, which is in lower case, in
-// any case of ASCII.
+// containsFold reports whether data holds keyword, which is in lower case. It
+// does so for all that (?i) would take for the keyword, U+017F for s and U+212A
+// for k included.
 func containsFold(data []byte, keyword string) bool {
-	for i := 0; i+len(keyword) <= len(data); i++ {
-		if lower(data[i]) == keyword[0] && strings.EqualFold(string(data[i:i+len(keyword)]), keyword) {
+	for i, b := range data {
+		if (lower(b) == keyword[0] || b >= 0x80) && foldPrefix(data[i:], keyword) {
 			return true
 		}
 	}
 	return false
+}
+
+func foldPrefix(data []byte, keyword string) bool {
+	for i := range len(keyword) {
+		n := 0
+		switch c := keyword[i]; {
+		case len(data) > 0 && lower(data[0]) == c:
+			n = 1
+		case c == 's' && bytes.HasPrefix(data, []byte("\u017f")):
+			n = len("\u017f")
+		case c == 'k' && bytes.HasPrefix(data, []byte("\u212a")):
+			n = len("\u212a")
+		default:
+			return false
+		}
+		data = data[n:]
+	}
+	return true
 }
 
 func lower(b byte) byte {

@@ -26,7 +26,8 @@ func entropy(body []byte) float64 {
 const (
 	fewDistinct = 8  // 32 random hexadecimal digits have fewer once in 10 million
 	minSequence = 4  // characters in a row, up, down or equal
-	maxPeriod   = 16 // a pattern that is repeated
+	maxPeriod   = 16 // the length of a pattern that is repeated
+	minRepeated = 8  // characters that repeat others
 )
 
 // placeholderWords are what people write where a key belongs, in lower case.
@@ -73,8 +74,9 @@ func placeholder(body []byte) bool {
 				equal = 0
 				continue
 			}
-			if equal++; equal >= minSequence {
-				mark(i-equal+1-period, i+1)
+			if equal++; equal >= minRepeated {
+				mark(i+1-equal, i+1)
+				mark(i+1-equal-period, i+1-period)
 			}
 		}
 	}
