@@ -242,8 +242,8 @@ func repositoryAt(remote, server string) string {
 	if err != nil {
 		return ""
 	}
-	host := strings.TrimPrefix(strings.ToLower(u.Hostname()), "ssh.") // GitHub's way through firewalls
-	if host != strings.ToLower(s.Hostname()) {
+	host, at := strings.ToLower(u.Hostname()), strings.ToLower(s.Hostname())
+	if host != at && host != "ssh."+at { // the latter is GitHub's way through firewalls
 		return ""
 	}
 	name := strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git")
