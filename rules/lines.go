@@ -64,11 +64,15 @@ func (l lines) add(path string, line int) {
 	}
 }
 
-// of returns the line of path, or of the nearest table around it that has one.
+// of returns the line of path (of the first table, if it is an array of them),
+// or of the nearest table around it that has one.
 func (l lines) of(path string) int {
 	path = strings.ToLower(path)
 	for {
 		if line, ok := l[path]; ok {
+			return line
+		}
+		if line, ok := l[path+"[0]"]; ok {
 			return line
 		}
 		i := strings.LastIndexAny(path, ".[")

@@ -24,7 +24,7 @@ var openai string
 const (
 	maxFile     = 1 << 20
 	maxRules    = 1000
-	maxCompiled = 1 << 20 // about the instructions of all its expressions
+	maxCompiled = 1 << 18 // about the instructions of all its expressions
 )
 
 // Default returns the embedded rules: every shape that an OpenAI key has had.
