@@ -193,8 +193,8 @@ func (r *run) reference(issue github.Issue) *finding.Issue {
 	return &finding.Issue{Repo: r.issues.repo.Name, Number: issue.Number, URL: issue.URL}
 }
 
-// find returns the oldest issue about the key. A marker counts only in an issue that has
-// our label: anybody may write one into an issue, but not set the label.
+// find returns the oldest issue about the key. A marker counts only in an
+// issue that has our label: anybody may write a marker, but not set a label.
 func (r *run) find(inc *incident) (github.Issue, bool) {
 	var found github.Issue
 	for _, issue := range r.issues.issues {
@@ -275,11 +275,12 @@ func parsePage(body string, fp finding.Fingerprint) page {
 	lines = lines[:at]
 	begin, end := -1, -1
 	for i, line := range lines {
-		switch {
-		case beginMarker.MatchString(line):
-			begin, end = i, -1
-		case line == endMarker && begin >= 0 && end < 0:
+		if beginMarker.MatchString(line) {
+			begin = i
+		}
+		if line == endMarker && begin >= 0 {
 			end = i
+			break // what looks like a second block is a copy that people made
 		}
 	}
 	if end < 0 {
@@ -292,7 +293,7 @@ func parsePage(body string, fp finding.Fingerprint) page {
 	return p
 }
 
-func trimLines(lines []string) string { return strings.Trim(strings.Join(lines, "\n"), "\n") }
+func trimLines(lines []string) string { return strings.Trim(strings.Join(lines, "\n"), "\r\n") }
 
 // with returns the body with another block. What people wrote stays; what
 // stood behind the marker now stands in front of it.

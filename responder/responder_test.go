@@ -75,7 +75,23 @@ func (w *world) respond(t *testing.T, secrets ...finding.Finding) ([]finding.Res
 
 func (w *world) respondCtx(t *testing.T, ctx context.Context, findings ...finding.Finding) ([]finding.Response, error) {
 	t.Helper()
+	if w.cfg.Mode == Plan {
+		return w.start(t, ctx, nil, findings...)
+	}
+	l := openLedger(t, w.ledger)
+	defer l.Close()
+	return w.start(t, ctx, l, findings...)
+}
+
+func (w *world) respondOn(t *testing.T, l *Ledger, findings ...finding.Finding) ([]finding.Response, error) {
+	t.Helper()
+	return w.start(t, t.Context(), l, findings...)
+}
+
+func (w *world) start(t *testing.T, ctx context.Context, l *Ledger, findings ...finding.Finding) ([]finding.Response, error) {
+	t.Helper()
 	cfg := w.cfg
+	cfg.Ledger = l
 	var err error
 	cfg.OpenAI, err = openai.New(openai.Config{
 		BaseURL:      "http://127.0.0.1/v1",
@@ -92,10 +108,6 @@ func (w *world) respondCtx(t *testing.T, ctx context.Context, findings ...findin
 		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	if cfg.Mode == Act {
-		cfg.Ledger = openLedger(t, w.ledger)
-		defer cfg.Ledger.Close()
 	}
 	r, err := New(cfg)
 	if err != nil {
@@ -280,8 +292,8 @@ func TestRespond(t *testing.T) {
 			status: finding.StatusUnconfirmed, liveness: finding.Live, candidates: 1, reason: "You exceeded your quota",
 		},
 		{
-			// Beta has a key of the leaked one's shape. A limit is answered
-			// to the first question in Beta's name, and to no other.
+			// Beta has a key of the leaked one's shape. A limit is answered to
+			// the question in Beta's name, and to none after it.
 			name: "a limit by chance does not make another project accept it",
 			arrange: func(w *world) finding.Finding {
 				w.alpha.AddKey("mine", projectKey("9z9A"), person)
@@ -289,17 +301,13 @@ func TestRespond(t *testing.T) {
 				v := projectKey("1b3A")
 				third := w.openai.AddProject("proj_gamma", "Gamma")
 				third.AddKey("the leaked one", v, person)
-				asked := 0
-				w.openai.SetFaults(sandbox.OpenAIFaults{
-					Mask: func(v string) string { return v[:8] + "..." + v[len(v)-4:] },
-					Before: func(r *http.Request) {
-						if r.Header.Get("OpenAI-Project") == "proj_beta" {
-							if asked++; asked == 1 {
-								w.openai.Fail(sandbox.OpenAIFailure{Path: "/models", Status: 429, Times: 1})
-							}
-						}
-					},
-				})
+				looked := false
+				w.openai.SetFaults(sandbox.OpenAIFaults{Before: func(r *http.Request) {
+					if r.URL.Path == "/v1/models" && !looked { // the next question is the one in Beta's name
+						looked = true
+						w.openai.Fail(sandbox.OpenAIFailure{Path: "/models", Status: 429, Times: 1})
+					}
+				}})
 				return leak(finding.ProjectKey, v)
 			},
 			status: finding.StatusDead, liveness: finding.NotLive, candidates: 2, deleted: 1,
@@ -1141,4 +1149,3 @@ func mustNew(t *testing.T, cfg Config) *Responder {
 	}
 	return r
 }
-
