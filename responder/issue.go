@@ -255,12 +255,14 @@ type page struct {
 	marked               bool // the marker stands in the body
 }
 
+// lineEnds makes all line ends alike: GitHub's editor writes CRLF.
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
 // parsePage takes body apart. A block of which a delimiter is missing counts
 // as people's: better to keep a line too many.
 func parsePage(body string, fp finding.Fingerprint) page {
 	p := page{marker: marker(fp)}
-	// GitHub's editor turns line ends into CRLF.
-	lines := strings.Split(strings.ReplaceAll(body, "\r\n", "\n"), "\n")
+	lines := strings.Split(lineEnds.Replace(body), "\n")
 	at := -1
 	for i, line := range lines {
 		if line == p.marker {
@@ -293,7 +295,7 @@ func parsePage(body string, fp finding.Fingerprint) page {
 	return p
 }
 
-func trimLines(lines []string) string { return strings.Trim(strings.Join(lines, "\n"), "\r\n") }
+func trimLines(lines []string) string { return strings.Trim(strings.Join(lines, "\n"), "\n") }
 
 // with returns the body with another block. What people wrote stays; what
 // stood behind the marker now stands in front of it.

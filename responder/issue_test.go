@@ -552,10 +552,9 @@ func FuzzPage(f *testing.F) {
 		if !strings.HasSuffix(next, marker(fp)) {
 			t.Fatalf("%q does not end with the marker", next)
 		}
-		people := strings.ReplaceAll(before+"\n"+between+"\n"+after, "\r\n", "\n")
+		people := lineEnds.Replace(before + "\n" + between + "\n" + after)
 		delimiter := strings.Contains(people, "<!-- unleak ")
 		for line := range strings.SplitSeq(people, "\n") {
-			line = strings.Trim(line, "\r")
 			if !delimiter && !strings.Contains(next, line) {
 				t.Fatalf("%q is lost in %q", line, next)
 			}
