@@ -69,14 +69,23 @@ func (a *app) openOutput(f scanFlags) (*output, error) {
 }
 
 func (o *output) write(r report.Report) error {
-	if err := o.do(o.w, r, o.style); err != nil {
+	err := o.do(o.w, r, o.style)
+	if err == nil && o.file != nil {
+		err = o.finish()
+	}
+	if err != nil {
 		return fmt.Errorf("cannot write the report: %w", err)
 	}
-	if o.file == nil {
-		return nil
+	return nil
+}
+
+// finish gives the file its name.
+func (o *output) finish() error {
+	if err := errors.Join(o.file.Sync(), o.file.Close()); err != nil {
+		return err
 	}
-	if err := errors.Join(o.file.Sync(), o.file.Close(), os.Rename(o.file.Name(), o.path)); err != nil {
-		return fmt.Errorf("cannot write the report: %w", err)
+	if err := os.Rename(o.file.Name(), o.path); err != nil {
+		return err
 	}
 	o.file = nil
 	return nil

@@ -33,8 +33,28 @@ branch, every commit, and what no branch leads to any more.`,
 	root.DisableFlagsInUseLine = true
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(flagMistake)
+	root.SetHelpCommand(helpCommand())
 	root.AddCommand(a.scanCommand(), a.respondCommand(), a.versionCommand())
 	return root
+}
+
+// helpCommand stands in for cobra's, which repeats what it does not know as it
+// is and calls that a success.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Tell how a command is used",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 {
+				return unknownCommand(cmd.Root(), rest)
+			}
+			return about.Help()
+		},
+	}
 }
 
 // mistake returns the error of a command line that cannot be meant: what is
