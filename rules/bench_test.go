@@ -1,10 +1,10 @@
 package rules_test
 
 import (
+	"go/build"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -15,7 +15,7 @@ import (
 func source(b *testing.B) []byte {
 	const enough = 64 << 20
 	var text []byte
-	root := filepath.Join(runtime.GOROOT(), "src")
+	root := filepath.Join(build.Default.GOROOT, "src")
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
 			return err
@@ -46,6 +46,31 @@ func BenchmarkFind(b *testing.B) {
 	}
 	if found > 0 {
 		b.Fatalf("%d keys in Go's library", found)
+	}
+}
+
+// BenchmarkHostile is about text that is made to be slow.
+func BenchmarkHostile(b *testing.B) {
+	set := rules.Default()
+	marker := "T3Blbk" + "FJ"
+	for name, unit := range map[string]string{
+		"markers":           marker,
+		"prefixes":          "sk-",
+		"prefixes-marker":   strings.Repeat("sk-", 60) + marker + strings.Repeat("a", 20),
+		"placeholders":      strings.Repeat("sk-", 40) + strings.Repeat("a", 21) + marker + strings.Repeat("a", 20),
+		"project-prefixes":  strings.Repeat("sk-proj-", 16) + marker,
+		"one-run":           "a",
+		"ephemeral-markers": "ek_",
+	} {
+		b.Run(name, func(b *testing.B) {
+			text := []byte(strings.Repeat(unit, 1<<18/len(unit)))
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				for m := range set.Find(text) {
+					b.Fatalf("a key at %d", m.Start)
+				}
+			}
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/unleak/unleak/finding"
 )
@@ -14,6 +15,7 @@ import (
 // stands on both sides of it.
 type halved struct {
 	marker string
+	stem   string // what every prefix begins with
 	rules  []halvedRule
 	before int // the most bytes from the start of a key to its marker
 	after  int // the most bytes from its marker to its end
@@ -49,11 +51,17 @@ const (
 )
 
 func (h *halved) add(r *Rule, f form, lengths []int) {
-	h.marker = f.marker
+	literal := leadingLiteral(f.prefix)
+	if len(h.rules) == 0 {
+		h.marker, h.stem = f.marker, literal
+	}
+	for !strings.HasPrefix(literal, h.stem) {
+		h.stem = h.stem[:len(h.stem)-1]
+	}
 	h.rules = append(h.rules, halvedRule{
 		Rule:    r,
 		form:    f,
-		literal: leadingLiteral(f.prefix),
+		literal: literal,
 		prefix:  regexp.MustCompile(`\A(?:` + f.prefix.String() + `)`),
 		known:   lengths,
 	})
@@ -74,13 +82,46 @@ func (h *halved) next(data []byte, lo, hi int) (Match, bool) {
 			return Match{}, false
 		}
 		at += i
-		for _, c := range h.candidates(data, lo, hi, at) {
-			c, ok := h.cut(data, hi, at, c)
-			if ok && h.accept(data, at, c) {
-				return Match{c.rule.Rule, c.start, c.end, c.confidence()}, true
-			}
+		if m, ok := h.around(data, lo, hi, at); ok {
+			return m, true
 		}
 	}
+}
+
+// around returns the key around the marker at data[at:].
+func (h *halved) around(data []byte, lo, hi, at int) (Match, bool) {
+	all := h.candidates(data, lo, hi, at)
+	if len(all) == 0 {
+		return Match{}, false
+	}
+	from := at + len(h.marker)
+	following := h.following(data, from, hi)
+	var implausible []candidate
+	for _, c := range all {
+		c, ok := c.cut(from, following)
+		if !ok || slices.ContainsFunc(implausible, c.sameBody) {
+			continue
+		}
+		if !c.rule.plausible(slices.Concat(data[at-c.left:at], data[from:c.end])) {
+			implausible = append(implausible, c)
+			continue
+		}
+		if whole := (span{c.start, c.end}); !c.rule.allowed(data, whole, whole) {
+			return Match{c.rule.Rule, c.start, c.end, c.confidence()}, true
+		}
+	}
+	return Match{}, false
+}
+
+// following returns the likeliest keys around the first marker behind from, if
+// it is so near that its key may start within one whose right half starts at
+// from.
+func (h *halved) following(data []byte, from, hi int) []candidate {
+	i := bytes.Index(data[from:min(hi, from+h.after+h.before)], []byte(h.marker))
+	if i < 0 {
+		return nil
+	}
+	return h.candidates(data, from, hi, from+i)
 }
 
 // candidates returns every way to read a key around the marker at data[at:],
@@ -92,8 +133,13 @@ func (h *halved) next(data []byte, lo, hi int) (Match, bool) {
 // before the marker counts, but in the middle of a word the first one.
 func (h *halved) candidates(data []byte, lo, hi, at int) []candidate {
 	var all []candidate
-	for start := max(lo, at-h.before); start < at; start++ {
-		longest := 1
+	for start := max(lo, at-h.before); ; start++ {
+		i := bytes.Index(data[start:at], []byte(h.stem))
+		if i < 0 {
+			break
+		}
+		start += i
+		longest := 0
 		for order := range h.rules {
 			r := &h.rules[order]
 			if len(r.literal) < longest || !bytes.HasPrefix(data[start:at], []byte(r.literal)) {
@@ -125,7 +171,8 @@ func (h *halved) candidates(data []byte, lo, hi, at int) []candidate {
 
 // read reads a key that starts at start and has its marker at at.
 func (r *halvedRule) read(data []byte, start, hi, at int) (candidate, bool) {
-	if at-r.min <= start {
+	from := at + len(r.marker)
+	if at-r.min <= start || from+r.min > hi || !r.all(data[at-r.min:at]) || !r.all(data[from:from+r.min]) {
 		return candidate{}, false
 	}
 	loc := r.prefix.FindIndex(data[start : at-r.min])
@@ -136,8 +183,7 @@ func (r *halvedRule) read(data []byte, start, hi, at int) (candidate, bool) {
 	if left > r.max || !r.all(data[at-left:at]) {
 		return candidate{}, false
 	}
-	from := at + len(r.marker)
-	right := 0
+	right := r.min
 	for from+right < hi && right <= r.max && r.half[data[from+right]] {
 		right++
 	}
@@ -148,27 +194,19 @@ func (r *halvedRule) read(data []byte, start, hi, at int) (candidate, bool) {
 		if right == left {
 			c.tier = exact
 		}
-	case right >= r.min:
+	default:
 		right = min(right, r.max)
 		c.end, c.tier = from+right, unequal
 		if right == left {
 			c.tier = equal
 		}
-	default:
-		return candidate{}, false
 	}
 	return c, true
 }
 
-// cut ends c where the next key begins, if that is within c. It reports
-// whether enough is left.
-func (h *halved) cut(data []byte, hi, at int, c candidate) (candidate, bool) {
-	from := at + len(h.marker)
-	i := bytes.Index(data[from:min(hi, c.end+h.before+len(h.marker))], []byte(h.marker))
-	if i < 0 {
-		return c, true
-	}
-	following := h.candidates(data, from, hi, from+i)
+// cut ends c, whose right half starts at from, where the likeliest of the keys
+// that follow begins, if that is within c. It reports whether enough is left.
+func (c candidate) cut(from int, following []candidate) (candidate, bool) {
 	if len(following) == 0 {
 		return c, true
 	}
@@ -184,11 +222,9 @@ func (h *halved) cut(data []byte, hi, at int, c candidate) (candidate, bool) {
 	return c, right >= c.rule.min
 }
 
-// accept reports whether the key is none of the rule's exceptions.
-func (h *halved) accept(data []byte, at int, c candidate) bool {
-	body := slices.Concat(data[at-c.left:at], data[at+len(h.marker):c.end])
-	whole := span{c.start, c.end}
-	return c.rule.accepts(data, whole, whole, body)
+// sameBody reports whether a rule reads the same halves in both.
+func (c candidate) sameBody(d candidate) bool {
+	return c.rule == d.rule && c.left == d.left && c.end == d.end
 }
 
 func (c candidate) confidence() finding.Confidence {

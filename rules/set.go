@@ -254,7 +254,7 @@ func (r *Rule) next(data []byte, lo, hi int) (Match, bool) {
 		}
 		whole := span{loc[0], loc[1]}
 		if secret := r.secret(loc); secret.start < secret.end &&
-			r.accepts(data, whole, secret, r.body(data[secret.start:secret.end])) {
+			r.plausible(r.body(data[secret.start:secret.end])) && !r.allowed(data, whole, secret) {
 			return Match{r, secret.start, secret.end, finding.Medium}, true
 		}
 		lo = whole.start + 1
@@ -291,11 +291,9 @@ func (r *Rule) body(secret []byte) []byte {
 	return bytes.TrimPrefix(secret, []byte(r.expression.literal))
 }
 
-// accepts judges a candidate. whole is what the expression matches.
-func (r *Rule) accepts(data []byte, whole, secret span, body []byte) bool {
-	return (r.entropy == 0 || entropy(body) > r.entropy) &&
-		(r.Kind == "" || !placeholder(body)) &&
-		!r.allowed(data, whole, secret)
+// plausible reports whether body may be that of a key.
+func (r *Rule) plausible(body []byte) bool {
+	return (r.entropy == 0 || entropy(body) > r.entropy) && (r.Kind == "" || !placeholder(body))
 }
 
 func (r *Rule) allowed(data []byte, whole, secret span) bool {

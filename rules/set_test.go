@@ -275,6 +275,20 @@ regex = '''word=\w+'''
 	}
 }
 
+// TestAllocations: a search that finds nothing allocates nothing.
+func TestAllocations(t *testing.T) {
+	set := Default()
+	text := []byte(strings.Repeat("for _, task-runner := range sess-ions { // ek_\n"+strings.Repeat("0aB_", 20)+marker+"\n", 100))
+	n := testing.AllocsPerRun(10, func() {
+		for m := range set.Find(text) {
+			t.Fatalf("found %s", m.Rule.ID)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 // ordered fails t unless the matches are in order, apart and inside data.
 func ordered(t *testing.T, all []Match, data []byte) {
 	t.Helper()
