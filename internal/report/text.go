@@ -342,7 +342,11 @@ func (p printer) summary(r Report) {
 	default:
 		p.printf("%s the run did not get to its end. ", p.paint(yellow, "INCOMPLETE:"))
 	}
-	p.printf("%s %s, %s read in %s.\n", p.verdict(r), plural(r.Objects, "object"), Size(r.Bytes),
+	took := "read in %s.\n"
+	if slices.ContainsFunc(r.Findings, func(e Entry) bool { return e.Response != nil }) {
+		took = "read; %s in all.\n" // most of it was waiting for a key to die
+	}
+	p.printf("%s %s, %s "+took, p.verdict(r), plural(r.Objects, "object"), Size(r.Bytes),
 		elapsed(r.Finished.Sub(r.Started)))
 }
 
