@@ -8,6 +8,7 @@ package scanner
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -81,7 +82,7 @@ type Options struct {
 type Result struct {
 	Findings []finding.Finding // sorted by finding.Compare
 	Skipped  []finding.Skip    // what could not be read; sorted, each once
-	Objects  int64             // contents searched
+	Objects  int64             // searched
 	Bytes    int64             // their size
 }
 
@@ -94,26 +95,38 @@ func Scan(ctx context.Context, src Source, set *rules.Set, opts Options) (*Resul
 	result := &Result{Objects: s.objects.Load(), Bytes: s.bytes.Load()}
 	keys := s.report(opts.MinConfidence)
 	if len(keys) > 0 {
-		hits := make([][]Hit, len(keys))
-		for i, k := range keys {
-			hits[i] = k.hits
-		}
-		// What was found is worth its place even if the reading was cancelled.
-		locations, more, locateErr := src.Locate(context.WithoutCancel(ctx), hits)
+		locations, more, locateErr := locate(ctx, src, keys)
+		err = errors.Join(err, locateErr)
 		skipped = append(skipped, more...)
-		if locateErr != nil {
-			return result, locateErr
-		}
 		for i, k := range keys {
 			k.finding.Locations = locations[i]
 			slices.SortFunc(k.finding.Locations, finding.CompareLocations)
 			result.Findings = append(result.Findings, k.finding)
 		}
 	}
-	slices.SortFunc(result.Findings, finding.Compare)
 	slices.SortFunc(skipped, finding.CompareSkips)
 	result.Skipped = slices.Compact(skipped)
 	return result, err
+}
+
+// locate asks where the keys stand. If that fails, their contents are all that
+// is known.
+func locate(ctx context.Context, src Source, keys []*key) ([][]finding.Location, []finding.Skip, error) {
+	hits := make([][]Hit, len(keys))
+	for i, k := range keys {
+		hits[i] = k.hits
+	}
+	// What was found is worth its place even if the reading was cancelled.
+	locations, skipped, err := src.Locate(context.WithoutCancel(ctx), hits)
+	if err != nil {
+		locations = make([][]finding.Location, len(keys))
+		for i, hits := range hits {
+			for _, h := range hits {
+				locations[i] = append(locations[i], finding.Location{Where: finding.Unreachable, Blob: h.ID.String(), Line: h.Line, Column: h.Column})
+			}
+		}
+	}
+	return locations, skipped, err
 }
 
 type scan struct {
@@ -135,8 +148,10 @@ type key struct {
 
 // visit searches one content, and keeps what it finds.
 func (s *scan) visit(c Content) (hit bool, err error) {
-	s.objects.Add(1)
-	s.bytes.Add(int64(len(c.Data)))
+	if !c.ID.IsZero() {
+		s.objects.Add(1)
+		s.bytes.Add(int64(len(c.Data)))
+	}
 	if s.worthwhile(c) {
 		hit = s.search(c)
 	}

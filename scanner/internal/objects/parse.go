@@ -67,17 +67,12 @@ func parseCommit(data []byte) (commit, error) {
 			c.author = parseSignature(value)
 		case "committer":
 			c.committer = parseSignature(value)
-			return c, c.complete()
 		}
 	}
-	return c, c.complete()
-}
-
-func (c commit) complete() error {
 	if c.tree.IsZero() {
-		return errCommit
+		return commit{}, errCommit
 	}
-	return nil
+	return c, nil
 }
 
 // parseTag returns what a tag object points to, and who tagged it.

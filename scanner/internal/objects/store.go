@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,7 +30,7 @@ type Store struct {
 	loose     []looseObject // sorted by id, none that a pack has
 	packed    uint32        // number of ordinals in packs
 	unread    []Unread      // found while opening
-	inflaters sync.Pool     // of *inflater, for Read
+	readers   sync.Pool     // of *reader
 }
 
 type looseObject struct {
@@ -47,7 +48,7 @@ const maxAlternates = 5
 // cannot be read is an error.
 func openStore(dir string, hashLen int, maxObject int64) (*Store, error) {
 	s := &Store{hashLen: hashLen, maxObject: maxObject}
-	s.inflaters.New = func() any { return new(inflater) }
+	s.readers.New = func() any { return newReader(s) }
 	if _, err := os.ReadDir(dir); err != nil {
 		return nil, err
 	}
@@ -198,8 +199,12 @@ func (s *Store) Ordinal(id ID) (uint32, bool) {
 	if p, pos, ok := s.findPacked(id); ok {
 		return p.base + uint32(pos), true
 	}
-	i, ok := slices.BinarySearchFunc(s.loose, id, func(o looseObject, id ID) int { return o.id.Compare(id) })
+	i, ok := s.findLoose(id)
 	return s.packed + uint32(i), ok
+}
+
+func (s *Store) findLoose(id ID) (int, bool) {
+	return slices.BinarySearchFunc(s.loose, id, func(o looseObject, id ID) int { return o.id.Compare(id) })
 }
 
 // ID returns the id of the object with the ordinal.
@@ -222,99 +227,138 @@ var errMissing = errors.New("object is missing")
 
 // Read returns the type and the content of one object. The data belong to the
 // caller. An object that fails in one place is tried in the next.
-func (s *Store) Read(id ID) (typ Type, data []byte, err error) {
-	defer recoverFault(&err)
-	z := s.inflaters.Get().(*inflater)
-	defer s.inflaters.Put(z)
-	return s.read(z, id, 0)
+func (s *Store) Read(id ID) (Type, []byte, error) {
+	r := s.readers.Get().(*reader)
+	defer s.readers.Put(r)
+	clear(r.bad)
+	return r.read(id)
 }
 
-// maxChain bounds how many deltas one object may be built of. git makes
-// chains of up to 4,095.
-const maxChain = 10_000
+// A reader reads single objects by resolving their chains of deltas. It is
+// used by one goroutine.
+type reader struct {
+	store *Store
+	z     inflater
+	bad   map[ID]error // objects that were tried in every place
+	steps int          // entries that were looked at for the object asked for
+}
 
-func (s *Store) read(z *inflater, id ID, depth int) (typ Type, data []byte, err error) {
-	errs := []error{}
-	for _, p := range s.packs {
+func newReader(s *Store) *reader { return &reader{store: s, bad: map[ID]error{}} }
+
+// maxReadSteps bounds how many entries one object may be built of: packs can be
+// made so that following all copies of all bases takes for ever. git makes
+// chains of up to 4,095 deltas.
+const maxReadSteps = 20_000
+
+var errSteps = errors.New("its deltas lead in a circle, or through more than 20,000 objects")
+
+// read returns an object, and remembers those that cannot be read.
+func (r *reader) read(id ID) (typ Type, data []byte, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer recoverFault(&err)
+	r.steps = 0
+	return r.anywhere(id)
+}
+
+// anywhere reads an object from the first place where it can be read.
+func (r *reader) anywhere(id ID) (Type, []byte, error) {
+	err, known := r.bad[id]
+	if known {
+		return 0, nil, err
+	}
+	err = errMissing
+	for _, p := range r.store.packs {
 		pos, ok := p.index.find(id.Bytes())
 		if !ok {
 			continue
 		}
-		entry, _ := p.entryOf(pos)
-		typ, data, err := s.readPacked(z, p, entry, depth)
-		if err == nil {
+		if entry, ok := p.entryOf(pos); ok {
+			typ, data, packedErr := r.packed(p, entry)
+			if packedErr == nil {
+				return typ, data, nil
+			}
+			if err == errMissing {
+				err = packedErr
+			}
+		}
+	}
+	if i, ok := r.store.findLoose(id); ok {
+		typ, data, looseErr := r.z.loose(r.store.loose[i].file)
+		if looseErr == nil {
 			return typ, data, nil
 		}
-		errs = append(errs, err)
-	}
-	if i, ok := slices.BinarySearchFunc(s.loose, id, func(o looseObject, id ID) int { return o.id.Compare(id) }); ok {
-		typ, data, err := z.loose(s.loose[i].file)
-		if err == nil {
-			return typ, data, nil
+		if err == errMissing {
+			err = looseErr
 		}
-		errs = append(errs, err)
 	}
-	if len(errs) == 0 {
-		return 0, nil, errMissing
-	}
-	return 0, nil, errs[0]
+	r.bad[id] = err
+	return 0, nil, err
 }
 
-// readPacked builds one packed object from its chain of deltas.
-func (s *Store) readPacked(z *inflater, p *pack, entry, depth int) (typ Type, data []byte, err error) {
-	var chain []header // the deltas, from the object towards its root
-	for {
-		if depth+len(chain) > maxChain {
-			return 0, nil, errors.New("its deltas lead in a circle, or through more than 10,000 objects")
-		}
-		h, err := p.checked(entry)
-		if err != nil {
-			if len(chain) == 0 {
-				return 0, nil, err
-			}
-			// The base is damaged here; another place may have it whole.
-			if typ, data, err = s.read(z, p.id(entry), depth+len(chain)); err != nil {
-				return 0, nil, fmt.Errorf("its base %s: %w", p.id(entry), err)
-			}
-			break
-		}
-		if h.typ != ofsDelta && h.typ != refDelta {
-			typ, data = h.typ, make([]byte, h.size)
-			if err := z.inflate(data, h.body); err != nil {
-				return 0, nil, err
-			}
-			break
-		}
-		chain = append(chain, h)
-		base, ok := p.baseEntry(entry, h)
-		if ok {
-			entry = base
-			continue
-		}
-		if h.typ == ofsDelta {
-			return 0, nil, errors.New("its base is not in the pack")
-		}
-		if typ, data, err = s.read(z, NewID(h.baseName), depth+len(chain)); err != nil {
-			return 0, nil, fmt.Errorf("its base %s: %w", NewID(h.baseName), err)
-		}
-		break
+// packed builds the object of an entry.
+func (r *reader) packed(p *pack, entry int) (Type, []byte, error) {
+	if r.steps++; r.steps > maxReadSteps {
+		return 0, nil, errSteps
 	}
-	for _, h := range slices.Backward(chain) {
-		delta := make([]byte, h.size)
-		if err := z.inflate(delta, h.body); err != nil {
-			return 0, nil, err
-		}
-		ops, size, err := checkDelta(delta, len(data))
-		if err != nil {
-			return 0, nil, err
-		}
-		result := make([]byte, size)
-		if _, err := applyDelta(result, data, ops, nil); err != nil {
-			return 0, nil, err
-		}
-		data = result
+	h, err := p.checked(entry)
+	if err != nil {
+		return 0, nil, err
+	}
+	body := make([]byte, h.size)
+	if err := r.z.inflate(body, h.body); err != nil {
+		return 0, nil, err
+	}
+	if h.typ != ofsDelta && h.typ != refDelta {
+		return h.typ, body, nil
+	}
+	typ, base, err := r.base(p, entry, h)
+	if err != nil {
+		return 0, nil, err
+	}
+	ops, size, err := checkDelta(body, len(base))
+	if err != nil {
+		return 0, nil, err
+	}
+	data := make([]byte, size)
+	if _, err := applyDelta(data, base, ops, nil); err != nil {
+		return 0, nil, err
 	}
 	return typ, data, nil
+}
+
+// base returns what the delta at an entry is built on: from the same pack, or
+// else from wherever it can be read.
+func (r *reader) base(p *pack, entry int, h header) (Type, []byte, error) {
+	id := NewID(h.baseName)
+	if base, ok := p.baseEntry(entry, h); ok {
+		id = p.id(base)
+		if _, bad := r.bad[id]; !bad {
+			if typ, data, err := r.packed(p, base); err == nil || err == errSteps {
+				return typ, data, err
+			}
+		}
+	} else if h.typ == ofsDelta {
+		return 0, nil, errors.New("its base is not in the pack")
+	}
+	typ, data, err := r.anywhere(id)
+	if err != nil && !errors.Is(err, errSteps) {
+		err = baseError{id, err}
+	}
+	return typ, data, err
+}
+
+// A baseError says that an object cannot be built because its base, or a base
+// of that, cannot be read.
+type baseError struct {
+	id  ID
+	err error
+}
+
+func (e baseError) Error() string {
+	if inner, ok := e.err.(baseError); ok { // the one at the bottom says it all
+		return inner.Error()
+	}
+	return fmt.Sprintf("its base %s: %v", e.id, e.err)
 }
 
 // loose reads a loose object. Its checksum is verified.

@@ -126,13 +126,19 @@ type worker struct {
 }
 
 // run works until nothing is left to do for any worker.
-func (w *worker) run(ctx context.Context) error {
-	// A mapped file that shrinks under us must be an error, not a crash.
+func (w *worker) run(ctx context.Context) (err error) {
+	// A mapped file that shrinks under us must be an error, not a crash: of the
+	// object where a pack was read, of the walk where an index was.
 	debug.SetPanicOnFault(true)
+	defer func() {
+		if err != nil {
+			w.end()
+		}
+	}()
+	defer recoverFault(&err)
 	for ctx.Err() == nil {
 		more, err := w.step()
 		if err != nil {
-			w.end()
 			return err
 		}
 		if !more && !w.wait(ctx) {
@@ -335,11 +341,12 @@ func (w *worker) loose(number int) error {
 func (w *walk) retry(ctx context.Context) error {
 	slices.SortFunc(w.failed, ID.Compare)
 	last := &worker{walk: w}
+	r := newReader(w.store) // one for all, because it remembers what is bad
 	for _, id := range slices.Compact(w.failed) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		typ, data, err := w.store.Read(id)
+		typ, data, err := r.read(id)
 		if err != nil {
 			w.skip(Unread{id.String(), plain(err)})
 			continue
