@@ -58,13 +58,24 @@ func (r *run) announce(ctx context.Context, inc *incident) {
 	ctx, cancel := context.WithTimeout(ctx, announceTime)
 	defer cancel()
 	err := r.load(ctx)
-	if err == nil && !r.issues.repo.Public {
+	if err == nil && !r.issues.repo.Public && !r.tried(inc) {
 		err = r.put(ctx, inc, stateRevoking)
 	}
 	if err != nil {
 		r.issues.late, r.issues.loaded = true, false
 		r.cfg.Log.Warn("the issue could not be filed before the deletion; it will be tried again after it", "key", inc.Secret, "error", finding.Printable(err.Error()))
 	}
+}
+
+// tried reports whether the issue says that the key was to be revoked already:
+// a deletion that fails in every run is not announced in every run.
+func (r *run) tried(inc *incident) bool {
+	issue, _ := r.find(inc)
+	switch stateOf(parsePage(issue.Body, inc.Secret.Fingerprint()).block) {
+	case stateRevoking, issueState(finding.StatusFailed):
+		return true
+	}
+	return false
 }
 
 // fileIssues brings the issues of all keys up to date.

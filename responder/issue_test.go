@@ -404,6 +404,79 @@ func TestASlowGitHubDelaysNoDeletion(t *testing.T) {
 	}
 }
 
+// An issue that GitHub filed while the answer took too long is found again.
+func TestAnAnnouncementWhoseAnswerIsLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).withGitHub(t, sandbox.Private)
+	slow := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.github.ServeHTTP(rw, r)
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/issues") {
+			<-r.Context().Done()
+		}
+	}))
+	defer slow.Close()
+	w.server = slow.URL
+	v := projectKey("1b3A")
+	w.alpha.AddKey("ci", v, person)
+	f := leak(finding.ProjectKey, v)
+	w.mustRespond(t, f)
+	if issue := w.one(t); !strings.HasSuffix(issue.Title, ": dead") {
+		t.Errorf("title %q", issue.Title)
+	}
+	w.mustChangeNothing(t, f)
+}
+
+// Of two issues about one key the older one is kept up to date.
+func TestTheOlderIssueCounts(t *testing.T) {
+	w := newWorld(t).withGitHub(t, sandbox.Private)
+	v := projectKey("1b3A")
+	w.alpha.AddKey("ci", v, person)
+	f := leak(finding.ProjectKey, v)
+	copied := sandbox.Issue{Title: "t", Body: marker(f.Secret.Fingerprint()), Labels: []string{issueLabel}}
+	w.github.AddIssue("acme/app", copied)
+	w.github.AddIssue("acme/app", copied)
+	w.mustRespond(t, f)
+	if issues := w.github.Issues("acme/app"); len(issues) != 2 || issues[0].Body == copied.Body || issues[1].Body != copied.Body {
+		t.Errorf("%+v", issues)
+	}
+}
+
+// When a key was used last changes because unleak asks with it: an issue about
+// a key that is left alone does not tell.
+func TestTheIssueOfAProtectedKeyStays(t *testing.T) {
+	w := newWorld(t).withGitHub(t, sandbox.Private)
+	w.cfg.Policy.AdminKeys = ReportAdminKeys
+	v := adminKey("1b3A")
+	w.openai.AddAdminKey("leaked", v, person)
+	f := leak(finding.AdminKey, v)
+	w.mustRespond(t, f)
+	if again := w.mustChangeNothing(t, f)[0]; again.Status != finding.StatusProtected || again.Key.LastUsedAt.IsZero() {
+		t.Errorf("%+v", again)
+	}
+}
+
+// A deletion that fails each time is told once.
+func TestARepeatedFailureIsToldOnce(t *testing.T) {
+	w := newWorld(t).withGitHub(t, sandbox.Private)
+	w.openai.SetFaults(sandbox.OpenAIFaults{KeepServiceKeys: true})
+	v := madeUpKey("sk-"+"svcacct-", 74, "1b3A")
+	w.alpha.AddKey("ci", v, sandbox.ServiceAccount("robot"))
+	f := leak(finding.ServiceAccountKey, v)
+	w.mustRespond(t, f)
+	before := len(w.written())
+	for range 2 {
+		if response := w.mustRespond(t, f)[0]; response.Status != finding.StatusFailed {
+			t.Errorf("%+v", response)
+		}
+	}
+	if after := w.written()[before:]; len(after) > 0 {
+		t.Errorf("GitHub was told again: %v", after)
+	}
+	if issue := w.one(t); !strings.Contains(issue.Body, "never deletes a service account") || len(issue.Comments) != 1 {
+		t.Errorf("comments %q, body:\n%s", issue.Comments, issue.Body)
+	}
+}
+
 // Leaks of one key in two repositories whose issues go to a third.
 func TestAnotherRepositoryForIssues(t *testing.T) {
 	for name, options := range map[string][]sandbox.RepoOption{"private": {sandbox.Private}, "public": nil} {

@@ -147,6 +147,11 @@ func TestLedgerRefusesABrokenChain(t *testing.T) {
 		{"first removed", "ledger.jsonl:1: ", func(d []byte) []byte { return bytes.TrimPrefix(d, line(d, 0)) }},
 		{"middle removed", "ledger.jsonl:2: ", func(d []byte) []byte { return bytes.Replace(d, line(d, 1), nil, 1) }},
 		{"twice", "ledger.jsonl:4: ", func(d []byte) []byte { return append(d, line(d, 2)...) }},
+		{"another number", "ledger.jsonl:4: ", func(d []byte) []byte {
+			last, _ := parseEntry(bytes.TrimSpace(line(d, 2)))
+			forged := `{"seq":9,"time":"2026-11-20T10:00:00Z","event":"dead","prev":"` + last.Hash + `"`
+			return append(d, forged+`,"hash":"`+hash([]byte(forged+"}"))+"\"}\n"...)
+		}},
 		{"garbage", "ledger.jsonl:4: ", func(d []byte) []byte { return append(d, "garbage\n"...) }},
 		{"empty line", "ledger.jsonl:4: ", func(d []byte) []byte { return append(d, '\n') }},
 		{"endless line", "ledger.jsonl:4: ", func(d []byte) []byte { return append(d, bytes.Repeat([]byte("x"), 2*maxLine)...) }},

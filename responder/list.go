@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sourcegraph/conc/iter"
 
@@ -14,12 +15,17 @@ import (
 	"github.com/unleak/unleak/internal/openai"
 )
 
-// An inventory is the organization's keys, read once and then kept. It is safe
-// for concurrent use.
+// An inventory is the organization's keys, read once and then kept for a while.
+// It is safe for concurrent use.
 type inventory struct {
 	mu   sync.Mutex
 	full *listing // nil until a list was read in full
+	at   time.Time
 }
+
+// maxListAge bounds how old a list may be: a key that was made since then is
+// missing in it, and another of its shape would look like the only one.
+const maxListAge = 10 * time.Minute
 
 // A listing is every key of an organization, or as much of it as could be read.
 type listing struct {
@@ -55,31 +61,16 @@ func (l listing) project(id string) *finding.Project {
 func (v *inventory) read(ctx context.Context, client *openai.Client, log *slog.Logger) (listing, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.full != nil {
+	if v.full != nil && time.Since(v.at) < maxListAge {
 		return *v.full, nil
 	}
+	asked := time.Now()
 	l, err := list(ctx, client)
 	log.Info("listed the organization", "projects", len(l.projects), "keys", len(l.keys), "admin keys", len(l.admins), "complete", err == nil)
 	if err == nil {
-		v.full = &l
+		v.full, v.at = &l, asked
 	}
 	return l, err
-}
-
-// forget drops a key that was deleted.
-func (v *inventory) forget(key openai.Key) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.full == nil {
-		return
-	}
-	others := func(keys []openai.Key) []openai.Key {
-		return slices.DeleteFunc(slices.Clone(keys), func(k openai.Key) bool {
-			return k.ID == key.ID && k.ProjectID == key.ProjectID
-		})
-	}
-	// A new listing: calls that run side by side go on reading the old one.
-	v.full = &listing{projects: v.full.projects, keys: others(v.full.keys), admins: others(v.full.admins)}
 }
 
 // maxLists bounds how many projects are listed side by side: the limits of the

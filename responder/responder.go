@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/sourcegraph/conc/pool"
@@ -127,7 +128,7 @@ func (r *Responder) Respond(ctx context.Context, findings []finding.Finding) ([]
 	errs := []error{err}
 	for i, inc := range run.incidents {
 		if inc.response.Reason == "" && inc.response.Status != finding.StatusDead {
-			inc.response.Reason = "nothing was done about it: " + finding.Redact(reasonOf(err))
+			inc.settle(inc.response.Status, "nothing was done about it: %v", err)
 		}
 		responses[i] = inc.response
 		errs = append(errs, inc.errs...)
@@ -136,14 +137,6 @@ func (r *Responder) Respond(ctx context.Context, findings []finding.Finding) ([]
 		return responses, redactedError{err}
 	}
 	return responses, nil
-}
-
-// reasonOf returns the words of the error that kept a key from being looked at.
-func reasonOf(err error) string {
-	if err == nil {
-		return "no reason is known"
-	}
-	return err.Error()
 }
 
 // A redactedError prints without keys, whatever a server put into its words.
@@ -172,7 +165,12 @@ type incident struct {
 // settle sets the outcome for now, and the reason for it.
 func (inc *incident) settle(status finding.Status, format string, args ...any) {
 	inc.response.Status = status
-	inc.response.Reason = finding.Redact(fmt.Sprintf(format, args...))
+	inc.response.Reason = oneLine(fmt.Sprintf(format, args...))
+}
+
+// oneLine makes text fit for people: joined errors are several lines.
+func oneLine(text string) string {
+	return finding.Printable(strings.ReplaceAll(text, "\n", "; "))
 }
 
 // incomplete records why the answer is incomplete.
@@ -207,9 +205,6 @@ func (r *run) do(ctx context.Context) error {
 		if err != nil {
 			inc.settle(finding.StatusUnconfirmed, "%v", err)
 			inc.incomplete("%w", err)
-		}
-		if inc.response.Status == finding.StatusRevoked {
-			r.list.forget(inc.key)
 		}
 	}
 	if r.cfg.Mode == Plan {

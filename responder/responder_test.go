@@ -29,6 +29,7 @@ type world struct {
 	alpha, beta *sandbox.Project
 	github      *sandbox.GitHub // nil unless withGitHub was called
 	server      string          // GitHub's address
+	handler     http.Handler    // what answers for OpenAI
 	ledger      string
 	keysPath    string
 	cfg         Config
@@ -42,6 +43,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{openai: sandbox.NewOpenAI(operatorKey), ledger: filepath.Join(t.TempDir(), "ledger.jsonl")}
 	w.alpha = w.openai.AddProject("proj_alpha", "Alpha")
 	w.beta = w.openai.AddProject("proj_beta", "Beta")
+	w.handler = w.openai
 	w.cfg = Config{
 		Repo:           "acme/app",
 		Mode:           Act,
@@ -98,7 +100,7 @@ func (w *world) start(t *testing.T, ctx context.Context, l *Ledger, findings ...
 		KeysPath:     w.keysPath,
 		AdminKey:     operatorKey,
 		Organization: cfg.Organization,
-		Transport:    sandbox.InMemory(w.openai),
+		Transport:    sandbox.InMemory(w.handler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -311,6 +313,79 @@ func TestRespond(t *testing.T) {
 				return leak(finding.ProjectKey, v)
 			},
 			status: finding.StatusDead, liveness: finding.NotLive, candidates: 2, deleted: 1,
+		},
+		{
+			name: "a limit now and then proves nothing",
+			arrange: func(w *world) finding.Finding {
+				v := projectKey("1b3A")
+				w.alpha.AddKey("ci", v, person)
+				asked := 0
+				w.openai.SetFaults(sandbox.OpenAIFaults{Before: func(r *http.Request) {
+					if r.URL.Path != "/v1/models" {
+						return
+					}
+					switch asked++; asked { // 1 is the first look, 2 and 4 are in Alpha's name, 3 and 5 the controls
+					case 1, 3:
+						w.openai.Fail(sandbox.OpenAIFailure{Path: "/models", Status: 429, Times: 1})
+					case 5:
+						w.openai.Fail(sandbox.OpenAIFailure{Path: "/models", Status: 502, Body: sandbox.BadGateway})
+					}
+				}})
+				return leak(finding.ProjectKey, v)
+			},
+			status: finding.StatusUnconfirmed, liveness: finding.Live, candidates: 1, reason: "502",
+		},
+		{
+			name: "two projects accept it",
+			arrange: func(w *world) finding.Finding {
+				v := projectKey("1b3A")
+				w.beta.AddKey("ci", v, person).Refuse(sandbox.Refusal{Status: 403, Message: "Missing scopes: api.model.read."})
+				w.openai.AddProject("proj_gamma", "Gamma").AddKey("innocent", projectKey("1b3A"), person)
+				w.openai.SetFaults(sandbox.OpenAIFaults{Before: func(r *http.Request) {
+					if r.Header.Get("OpenAI-Project") == "proj_gamma" {
+						r.Header.Set("OpenAI-Project", "proj_beta")
+					}
+				}})
+				return leak(finding.ProjectKey, v)
+			},
+			status: finding.StatusUnconfirmed, liveness: finding.Live, candidates: 2, reason: "contradict",
+		},
+		{
+			name: "the answer's header names another organization than the pinned one",
+			arrange: func(w *world) finding.Finding {
+				w.cfg.Organization = sandbox.DefaultOrganization
+				w.alpha.AddKey("innocent", projectKey("1b3A"), person)
+				v := projectKey("1b3A")
+				w.openai.AddOrganization("org-other").AddProject("proj_alpha", "Alpha").AddKey("theirs", v, person)
+				w.openai.SetFaults(sandbox.OpenAIFaults{IgnoreOrganization: true})
+				return leak(finding.ProjectKey, v)
+			},
+			status: finding.StatusUnconfirmed, liveness: finding.Live, candidates: 1, reason: "org-other",
+		},
+		{
+			name: "gone before the run, and still listed",
+			arrange: func(w *world) finding.Finding {
+				v := projectKey("1b3A")
+				k := w.alpha.AddKey("ci", v, person)
+				w.openai.SetFaults(sandbox.OpenAIFaults{LivesOn: 6, StaleLists: 3})
+				k.Delete()
+				return leak(finding.ProjectKey, v)
+			},
+			status: finding.StatusDead, liveness: finding.NotLive, candidates: 1, deleted: 1,
+		},
+		{
+			name: "the deleted key cannot be looked up",
+			arrange: func(w *world) finding.Finding {
+				v := projectKey("1b3A")
+				k := w.alpha.AddKey("ci", v, person)
+				w.openai.SetFaults(sandbox.OpenAIFaults{Before: func(r *http.Request) {
+					if r.Method == http.MethodDelete {
+						w.openai.Fail(sandbox.OpenAIFailure{Method: http.MethodGet, Path: "/organization/projects/proj_alpha/api_keys/" + k.ID, Status: 403, Body: sandbox.BareForbidden})
+					}
+				}})
+				return leak(finding.ProjectKey, v)
+			},
+			status: finding.StatusRevoked, liveness: finding.NotLive, candidates: 1, deleted: 1, reason: "could not be looked up",
 		},
 		{
 			name: "another organization's key of the same shape",
@@ -687,6 +762,45 @@ func TestRespond(t *testing.T) {
 			status: finding.StatusAmbiguous, liveness: finding.Live, candidates: 2, reason: "2 admin keys",
 		},
 		{
+			name: "two admin keys of one shape, one of them in use",
+			arrange: func(w *world) finding.Finding {
+				own, v := adminKey("1b3A"), adminKey("1b3A")
+				w.openai.AddAdminKey("in use", own, person)
+				w.openai.AddAdminKey("leaked", v, person)
+				w.cfg.AdminKey = finding.NewSecret(own)
+				return leak(finding.AdminKey, v)
+			},
+			status: finding.StatusAmbiguous, liveness: finding.Live, candidates: 2, reason: "2 admin keys",
+		},
+		{
+			name: "an admin key of the same shape that is made meanwhile",
+			arrange: func(w *world) finding.Finding {
+				v := adminKey("1b3A")
+				w.openai.AddAdminKey("leaked", v, person)
+				lists := 0
+				w.openai.SetFaults(sandbox.OpenAIFaults{Before: func(r *http.Request) {
+					if strings.HasSuffix(r.URL.Path, "/admin_api_keys") {
+						if lists++; lists == 2 { // 1 is the list, 2 the first look, 3 what the leaked key lists
+							w.openai.AddAdminKey("new", adminKey("1b3A"), person)
+						}
+					}
+				}})
+				return leak(finding.AdminKey, v)
+			},
+			status: finding.StatusUnconfirmed, liveness: finding.Live, candidates: 1, reason: "two lists",
+		},
+		{
+			name: "a project's key that has an admin key's shape",
+			arrange: func(w *world) finding.Finding {
+				v := adminKey("1b3A")
+				w.openai.AddAdminKey("leaked", v, person)
+				w.alpha.AddKey("innocent", projectKey("1b3A"), person)
+				w.openai.SetFaults(sandbox.OpenAIFaults{Mask: func(v string) string { return v[:3] + "..." + v[len(v)-3:] }})
+				return leak(finding.AdminKey, v)
+			},
+			status: finding.StatusDead, liveness: finding.NotLive, candidates: 1, deleted: 1,
+		},
+		{
 			name: "another organization's admin key of the same shape",
 			arrange: func(w *world) finding.Finding {
 				v := adminKey("1b3A")
@@ -821,6 +935,154 @@ func TestOnlyTheLeakedKeyIsDeleted(t *testing.T) {
 	})
 }
 
+// An archived project is no control: it is not known how it answers.
+func TestTheControlIsNoArchivedProject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.beta.Archive()
+		v := projectKey("1b3A")
+		k := w.alpha.AddKey("ci", v, person)
+		if _, err := w.respond(t, leak(finding.ProjectKey, v)); err != nil || !k.Deleted() {
+			t.Errorf("deleted: %v, %v", k.Deleted(), err)
+		}
+		asked := make(map[string]int)
+		for _, r := range w.openai.Requests() {
+			asked[r.Header.Get("OpenAI-Project")]++
+		}
+		if asked["proj_alpha"] != 1 || asked["proj_beta"] != 0 || len(asked) != 3 {
+			t.Errorf("asked in the names of %v", asked)
+		}
+	})
+}
+
+// Three refusals in a row make the proof, and what comes between them starts
+// it again.
+func TestTheProofIsInARow(t *testing.T) {
+	for name, tt := range map[string]struct {
+		disturbed int // the question after the deletion that meets a limit; 0: none
+		lookups   int // how often looking up the deleted key fails
+		took      time.Duration
+	}{
+		"undisturbed":             {took: 20 * time.Second},
+		"disturbed":               {disturbed: 3, took: 50 * time.Second},
+		"not yet seen to be gone": {lookups: 4, took: 40 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				v := projectKey("1b3A")
+				k := w.alpha.AddKey("ci", v, person)
+				asked := 0
+				w.openai.SetFaults(sandbox.OpenAIFaults{Before: func(r *http.Request) {
+					switch {
+					case r.Method == http.MethodDelete && tt.lookups > 0:
+						w.openai.Fail(sandbox.OpenAIFailure{Method: http.MethodGet, Path: "/organization/projects/proj_alpha/api_keys/" + k.ID, Status: 403, Times: tt.lookups})
+					case r.URL.Path == "/v1/models" && len(w.changes()) > 0:
+						if asked++; asked == tt.disturbed-1 {
+							w.openai.Fail(sandbox.OpenAIFailure{Path: "/models", Status: 429, Times: 1})
+						}
+					}
+				}})
+				responses, err := w.respond(t, leak(finding.ProjectKey, v))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := responses[0]
+				if took := got.DeadAt.Sub(got.RevokedAt); got.Status != finding.StatusDead || took != tt.took {
+					t.Errorf("%s after %v, want dead after %v", got.Status, took, tt.took)
+				}
+			})
+		})
+	}
+}
+
+// A deletion whose answers are lost and that takes effect late is sent once
+// more, and not a third time.
+func TestADeletionThatTakesEffectLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		v := projectKey("1b3A")
+		k := w.alpha.AddKey("ci", v, person)
+		var tried, lookedUp bool
+		w.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Method == http.MethodDelete && !lookedUp:
+				tried = true
+				rw.WriteHeader(http.StatusBadGateway)
+				return
+			case r.Method == http.MethodDelete:
+				k.Delete()
+			case tried && strings.HasSuffix(r.URL.Path, k.ID):
+				lookedUp = true
+			}
+			w.openai.ServeHTTP(rw, r)
+		})
+		responses, err := w.respond(t, leak(finding.ProjectKey, v))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := responses[0]; got.Status != finding.StatusDead || got.RevokedAt.IsZero() {
+			t.Errorf("%+v", got)
+		}
+		if n := len(w.changes()); n != 1 {
+			t.Errorf("%d deletions arrived", n)
+		}
+		if got := events(openLedger(t, w.ledger)); got != "intent deleted dead" {
+			t.Errorf("ledger: %s", got)
+		}
+	})
+}
+
+// A list that has grown old is read again: a key of the same shape may have
+// been made since.
+func TestAnOldListIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		client, err := openai.New(openai.Config{BaseURL: "http://127.0.0.1/v1", AdminKey: operatorKey, Transport: sandbox.InMemory(w.openai)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.cfg.OpenAI, w.cfg.Mode = client, Plan
+		r := mustNew(t, w.cfg)
+		first, leaked := projectKey("0a0A"), projectKey("1b3A")
+		w.alpha.AddKey("ci", first, person)
+		w.alpha.AddKey("twin", projectKey("1b3A"), person)
+		if responses, err := r.Respond(t.Context(), []finding.Finding{leak(finding.ProjectKey, first)}); err != nil || responses[0].Status != finding.StatusPlanned {
+			t.Fatalf("%+v, %v", responses, err)
+		}
+		time.Sleep(maxListAge)
+		w.alpha.AddKey("new", leaked, person)
+		if responses, err := r.Respond(t.Context(), []finding.Finding{leak(finding.ProjectKey, leaked)}); err != nil || responses[0].Status != finding.StatusAmbiguous {
+			t.Errorf("%+v, %v", responses, err)
+		}
+	})
+}
+
+// A plan that finds the traces of an earlier run leaves the ledger alone.
+func TestPlanOnlyReadsTheLedger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.Mode = Plan
+		v := projectKey("1b3A")
+		k := w.alpha.AddKey("ci", v, person)
+		w.openai.SetFaults(sandbox.OpenAIFaults{LivesOn: sandbox.Forever})
+		k.Delete()
+		f := leak(finding.ProjectKey, v)
+		record(t, w.ledger, entry{
+			Event: eventIntent, Fingerprint: f.Secret.Fingerprint(),
+			Project: &recordedProject{ID: "proj_alpha", Name: "Alpha"}, Key: &recordedKey{ID: k.ID, Name: "ci"},
+		})
+		before := readFile(t, w.ledger)
+		responses, err := w.respondOn(t, openLedger(t, w.ledger), f)
+		if err != nil || responses[0].Status != finding.StatusRevoked || responses[0].Key == nil {
+			t.Errorf("%+v, %v", responses[0], err)
+		}
+		if diff := cmp.Diff(string(before), string(readFile(t, w.ledger))); diff != "" {
+			t.Errorf("the ledger was written:\n%s", diff)
+		}
+	})
+}
+
 // A plan asks, and otherwise does nothing, anywhere.
 func TestPlanOnlyReads(t *testing.T) {
 	w := newWorld(t).withGitHub(t, sandbox.Private)
@@ -842,9 +1104,15 @@ func TestPlanOnlyReads(t *testing.T) {
 }
 
 func TestMaxRevocationsCountsInOrder(t *testing.T) {
+	for mode, within := range map[Mode]finding.Status{Act: finding.StatusDead, Plan: finding.StatusPlanned} {
+		t.Run(string(mode), func(t *testing.T) { testMaxRevocations(t, mode, within) })
+	}
+}
+
+func testMaxRevocations(t *testing.T, mode Mode, within finding.Status) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.cfg.MaxRevocations = 2
+		w.cfg.Mode, w.cfg.MaxRevocations = mode, 2
 		var findings []finding.Finding
 		for i := range 4 {
 			v := projectKey(fmt.Sprintf("%d00A", i))
@@ -859,10 +1127,10 @@ func TestMaxRevocationsCountsInOrder(t *testing.T) {
 		for _, r := range responses {
 			got = append(got, r.Status)
 		}
-		if diff := cmp.Diff([]finding.Status{finding.StatusDead, finding.StatusDead, finding.StatusLimit, finding.StatusLimit}, got); diff != "" {
+		if diff := cmp.Diff([]finding.Status{within, within, finding.StatusLimit, finding.StatusLimit}, got); diff != "" {
 			t.Error(diff)
 		}
-		if n := len(w.changes()); n != 2 {
+		if n := len(w.changes()); mode == Act && n != 2 || mode == Plan && n != 0 {
 			t.Errorf("%d deletions", n)
 		}
 	})

@@ -66,10 +66,13 @@ func (r *run) revoke(ctx context.Context, inc *incident) error {
 	}
 	r.intents++
 	if !r.record(inc, intent) {
-		inc.settle(finding.StatusFailed, "nothing was deleted, because the ledger could not record that it would be: %v", inc.errs[len(inc.errs)-1])
+		inc.settle(finding.StatusFailed, "nothing was deleted, because the ledger could not record that it would be: %v", errors.Join(inc.errs...))
 		return nil
 	}
 	r.announce(ctx, inc)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 
 	outcome, err := r.delete(ctx, inc.key)
 	switch {
