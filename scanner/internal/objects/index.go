@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"sort"
 )
 
@@ -84,6 +85,22 @@ func (x *packIndex) find(name []byte) (int, bool) {
 		lo = int(binary.BigEndian.Uint32(x.fanout[4*(int(name[0])-1):]))
 	}
 	hi := int(binary.BigEndian.Uint32(x.fanout[4*int(name[0]):]))
+
+	// Names are hashes, so spread evenly: the next four bytes tell nearly where
+	// one stands. Two looks from there and halving what is between them miss
+	// the cache half as often as halving all. For forged names nothing is won.
+	n, key := hi-lo, prefix(name)
+	guess := lo + int(uint64(key)*uint64(n)>>32)
+	slack := 2 << (bits.Len(uint(n)) / 2) // about twice the root, four standard deviations
+	if below := guess - slack; below > lo && prefix(x.name(below)) < key {
+		lo = below
+	}
+	if above := guess + slack; above < hi && prefix(x.name(above)) > key {
+		hi = above
+	}
 	pos := lo + sort.Search(hi-lo, func(i int) bool { return bytes.Compare(x.name(lo+i), name) >= 0 })
 	return pos, pos < hi && bytes.Equal(x.name(pos), name)
 }
+
+// prefix returns the four bytes of a name behind the first.
+func prefix(name []byte) uint32 { return binary.BigEndian.Uint32(name[1:]) }

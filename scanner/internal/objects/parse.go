@@ -153,3 +153,16 @@ func nextEntry(data []byte, hashLen int) (e treeEntry, rest []byte, ok bool) {
 	}
 	return e, data[zero+1+hashLen:], true
 }
+
+// entryEnd returns where the entry ends that begins at an offset, without
+// looking at it: before its zero byte stand five digits at least, a space and
+// a name.
+func entryEnd(data []byte, at, hashLen int) (end int, ok bool) {
+	const shortest = len("40000 a")
+	if len(data)-at <= shortest+hashLen {
+		return 0, false
+	}
+	zero := bytes.IndexByte(data[at+shortest:], 0)
+	end = at + shortest + zero + 1 + hashLen
+	return end, zero >= 0 && end <= len(data)
+}

@@ -298,9 +298,9 @@ func (r *Repository) readIndex(file, name string) {
 // also tells what could not be opened, and which objects are missing: those
 // that a commit or a tree names and the database does not have.
 func (r *Repository) Walk(ctx context.Context, jobs int, progress *Progress, visit Visitor) ([]Unread, error) {
-	missing := &missing{repo: r, seen: map[ID]bool{}}
+	missing := &missing{repo: r, known: make([]ordinalCache, jobs), seen: map[ID]bool{}}
 	unread, err := r.store.Walk(ctx, jobs, []Type{Commit, Tree, Blob, Tag}, progress, func(worker int, o Object) (bool, error) {
-		if err := missing.check(o); err != nil {
+		if err := missing.check(worker, o); err != nil {
 			missing.add(o.ID, err.Error())
 		}
 		return visit(worker, o)
@@ -311,6 +311,8 @@ func (r *Repository) Walk(ctx context.Context, jobs int, progress *Progress, vis
 // missing collects the objects that others name and that are not there.
 type missing struct {
 	repo  *Repository
+	known []ordinalCache // one for each worker
+
 	mu    sync.Mutex
 	seen  map[ID]bool
 	found []Unread
@@ -325,26 +327,26 @@ func (m *missing) add(id ID, reason string) {
 	}
 }
 
-// need notes that a is missing if it is; by says what names it.
-func (m *missing) need(id ID, what string, by ID) {
-	if _, ok := m.repo.store.Ordinal(id); !ok {
-		m.add(id, fmt.Sprintf("%s is missing, though %s names it; a clone that was cut off or made with --filter has such gaps", what, by))
+// need notes that an object is missing if it is; by says what names it.
+func (m *missing) need(worker int, name []byte, what string, by ID) {
+	if _, ok := m.known[worker].ordinal(m.repo.store, name); !ok {
+		m.add(NewID(name), fmt.Sprintf("%s is missing, though %s names it; a clone that was cut off or made with --filter has such gaps", what, by))
 	}
 }
 
 // check looks up what the object names. It returns an error if the object is
 // malformed.
-func (m *missing) check(o Object) error {
+func (m *missing) check(worker int, o Object) error {
 	switch o.Type {
 	case Commit:
 		c, err := parseCommit(o.Data)
 		if err != nil {
 			return err
 		}
-		m.need(c.tree, "tree", o.ID)
+		m.need(worker, c.tree.Bytes(), "tree", o.ID)
 		if !m.repo.shallow[o.ID] {
 			for _, p := range c.parents {
-				m.need(p, "commit", o.ID)
+				m.need(worker, p.Bytes(), "commit", o.ID)
 			}
 		}
 	case Tag:
@@ -352,35 +354,42 @@ func (m *missing) check(o Object) error {
 		if err != nil {
 			return err
 		}
-		m.need(target, "object", o.ID)
+		m.need(worker, target.Bytes(), "object", o.ID)
 	case Tree:
-		return m.checkTree(o)
+		return m.checkTree(worker, o)
 	}
 	return nil
 }
 
 // checkTree looks up the entries of a tree that its base did not have.
-func (m *missing) checkTree(o Object) error {
-	hashLen := m.repo.store.hashLen
+func (m *missing) checkTree(worker int, o Object) error {
 	spans := o.New
-	for rest := o.Data; len(rest) > 0; {
-		e, after, ok := nextEntry(rest, hashLen)
+	if spans == nil {
+		spans = []Span{{0, len(o.Data)}}
+	}
+	for at := 0; len(spans) > 0; {
+		// Whether there is an entry in a span is only known when all before
+		// are counted off, and most of the time goes there.
+		next, ok := entryEnd(o.Data, at, m.repo.store.hashLen)
 		if !ok {
+			if at == len(o.Data) {
+				return nil
+			}
 			return errTree
 		}
-		start, end := len(o.Data)-len(rest), len(o.Data)-len(after)
-		rest = after
-		if o.New != nil {
-			for len(spans) > 0 && spans[0].End < start {
-				spans = spans[1:]
+		for len(spans) > 0 && spans[0].End <= at {
+			spans = spans[1:]
+		}
+		if len(spans) > 0 && spans[0].Start < next {
+			e, _, ok := nextEntry(o.Data[at:], m.repo.store.hashLen)
+			if !ok {
+				return errTree
 			}
-			if len(spans) == 0 || spans[0].Start > end {
-				continue
+			if e.mode != modeGitlink {
+				m.need(worker, e.id, "object", o.ID)
 			}
 		}
-		if e.mode != modeGitlink {
-			m.need(NewID(e.id), "object", o.ID)
-		}
+		at = next
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -205,6 +206,28 @@ func (s *Store) Ordinal(id ID) (uint32, bool) {
 
 func (s *Store) findLoose(id ID) (int, bool) {
 	return slices.BinarySearchFunc(s.loose, id, func(o looseObject, id ID) int { return o.id.Compare(id) })
+}
+
+// An ordinalCache remembers ordinals by id. It is used by one goroutine.
+// Versions of a tree share most of their entries, so most questions are asked
+// again soon.
+type ordinalCache [1 << 13]struct {
+	id      ID
+	ordinal uint32
+}
+
+// ordinal is [Store.Ordinal] for the bytes of an id.
+func (c *ordinalCache) ordinal(s *Store, name []byte) (uint32, bool) {
+	slot := &c[(int(name[0])|int(name[1])<<8)%len(c)]
+	if bytes.Equal(slot.id.Bytes(), name) {
+		return slot.ordinal, true
+	}
+	id := NewID(name)
+	n, ok := s.Ordinal(id)
+	if ok {
+		slot.id, slot.ordinal = id, n
+	}
+	return n, ok
 }
 
 // ID returns the id of the object with the ordinal.

@@ -1,7 +1,6 @@
 package objects
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -314,26 +313,6 @@ func (w *traceWorker) intern(name []byte) uint32 {
 	w.names = append(w.names, string(name))
 	w.nameOf[w.names[n]] = n
 	return n
-}
-
-// An ordinalCache remembers ordinals by id. Versions of a tree share most of
-// their entries, so most questions are asked again at once.
-type ordinalCache [1 << 12]struct {
-	id      ID
-	ordinal uint32
-}
-
-func (c *ordinalCache) ordinal(s *Store, id []byte) (uint32, bool) {
-	slot := &c[(int(id[0])|int(id[1])<<8)%len(c)]
-	if bytes.Equal(slot.id.Bytes(), id) {
-		return slot.ordinal, true
-	}
-	full := NewID(id)
-	n, ok := s.Ordinal(full)
-	if ok {
-		slot.id, slot.ordinal = full, n
-	}
-	return n, ok
 }
 
 // sortCommits brings the workers' commits together.
