@@ -62,7 +62,9 @@ func (r *run) announce(ctx context.Context, inc *incident) {
 		err = r.put(ctx, inc, stateRevoking)
 	}
 	if err != nil {
-		r.issues.late, r.issues.loaded = true, false
+		r.issues.late = true
+		// An issue whose answer was lost is only seen by asking again.
+		r.issues.loaded = inc.response.Issue != nil
 		r.cfg.Log.Warn("the issue could not be filed before the deletion; it will be tried again after it", "key", inc.Secret, "error", finding.Printable(err.Error()))
 	}
 }
@@ -204,14 +206,13 @@ func (r *run) reference(issue github.Issue) *finding.Issue {
 	return &finding.Issue{Repo: r.issues.repo.Name, Number: issue.Number, URL: issue.URL}
 }
 
-// find returns the oldest issue about the key. A marker counts only in an
-// issue that has our label: anybody may write a marker, but not set a label.
+// find returns the oldest issue about the key. Only issues that have our label
+// were asked for: anybody may write a marker, but not set a label.
 func (r *run) find(inc *incident) (github.Issue, bool) {
 	var found github.Issue
 	for _, issue := range r.issues.issues {
-		labelled := slices.ContainsFunc(issue.Labels, func(l string) bool { return strings.EqualFold(l, issueLabel) })
 		page := parsePage(issue.Body, inc.Secret.Fingerprint())
-		if !labelled || !page.marked || r.scope() != "" && page.block != "" && scopeOf(page.block) != r.scope() {
+		if !page.marked || r.scope() != "" && page.block != "" && scopeOf(page.block) != r.scope() {
 			continue
 		}
 		if found.Number == 0 || issue.Number < found.Number {

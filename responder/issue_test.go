@@ -362,6 +362,9 @@ func TestGitHubFails(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("error %v does not say %q", err, tt.says)
 			}
+			if n := len(w.github.Issues("acme/app")); n > 1 {
+				t.Errorf("%d issues", n)
+			}
 		})
 	}
 }
@@ -471,6 +474,9 @@ func TestARepeatedFailureIsToldOnce(t *testing.T) {
 	}
 	if after := w.written()[before:]; len(after) > 0 {
 		t.Errorf("GitHub was told again: %v", after)
+	}
+	if n := len(w.changes()); n != 3 {
+		t.Errorf("%d deletions in three runs: a refusal was repeated", n)
 	}
 	if issue := w.one(t); !strings.Contains(issue.Body, "never deletes a service account") || len(issue.Comments) != 1 {
 		t.Errorf("comments %q, body:\n%s", issue.Comments, issue.Body)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -139,6 +140,10 @@ func TestLedgerRepairsATornLine(t *testing.T) {
 
 func TestLedgerRefusesABrokenChain(t *testing.T) {
 	line := func(data []byte, n int) []byte { return bytes.SplitAfter(data, []byte("\n"))[n] }
+	forged := func(seq int, prev string) string {
+		body := fmt.Sprintf(`{"seq":%d,"time":"2026-11-20T10:00:00Z","event":"dead","prev":%q`, seq, prev)
+		return body + `,"hash":"` + hash([]byte(body+"}")) + "\"}\n"
+	}
 	for _, tt := range []struct {
 		name, want string
 		change     func(data []byte) []byte
@@ -149,9 +154,9 @@ func TestLedgerRefusesABrokenChain(t *testing.T) {
 		{"twice", "ledger.jsonl:4: ", func(d []byte) []byte { return append(d, line(d, 2)...) }},
 		{"another number", "ledger.jsonl:4: ", func(d []byte) []byte {
 			last, _ := parseEntry(bytes.TrimSpace(line(d, 2)))
-			forged := `{"seq":9,"time":"2026-11-20T10:00:00Z","event":"dead","prev":"` + last.Hash + `"`
-			return append(d, forged+`,"hash":"`+hash([]byte(forged+"}"))+"\"}\n"...)
+			return append(d, forged(9, last.Hash)...)
 		}},
+		{"another chain", "ledger.jsonl:4: ", func(d []byte) []byte { return append(d, forged(4, "")...) }},
 		{"garbage", "ledger.jsonl:4: ", func(d []byte) []byte { return append(d, "garbage\n"...) }},
 		{"empty line", "ledger.jsonl:4: ", func(d []byte) []byte { return append(d, '\n') }},
 		{"endless line", "ledger.jsonl:4: ", func(d []byte) []byte { return append(d, bytes.Repeat([]byte("x"), 2*maxLine)...) }},

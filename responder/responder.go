@@ -36,7 +36,7 @@ type Config struct {
 	VerifyInterval time.Duration // between two questions whether a key is dead; 0 means 10 s
 	VerifyTimeout  time.Duration // for the proof that a key is dead; 0 means 15 min
 
-	AdminKey     finding.Secret // the admin key in use, which is never deleted
+	AdminKey     finding.Secret // the admin key in use, which is never deleted; may be zero where Mode is Plan
 	Organization string         // the pinned organization, or ""
 	Policy       Policy
 	Log          *slog.Logger // what is done, step by step; nil: nothing is logged
@@ -88,6 +88,8 @@ func New(cfg Config) (*Responder, error) {
 		return nil, fmt.Errorf("responder: %q is no mode: use %q or %q", cfg.Mode, Act, Plan)
 	case cfg.Mode == Act && cfg.Ledger == nil:
 		return nil, errors.New("responder: nothing is deleted without a ledger")
+	case cfg.Mode == Act && cfg.AdminKey.Reveal() == "":
+		return nil, errors.New("responder: the admin key in use must be known, so that it is never deleted")
 	case cfg.GitHub != nil && cfg.IssueRepo == "":
 		return nil, errors.New("responder: no repository to file issues in: name one with --issue-repo OWNER/NAME, or use --no-issue")
 	case cfg.MaxRevocations < 0:

@@ -1391,7 +1391,8 @@ func TestNewRefuses(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"no OpenAI":         func(c *Config) { c.OpenAI = nil },
 		"no mode":           func(c *Config) { c.Mode = "" },
-		"no ledger":         func(c *Config) { c.Mode = Act },
+		"no ledger":         func(c *Config) { c.Mode, c.AdminKey = Act, finding.NewSecret(operatorKey) },
+		"no admin key":      func(c *Config) { c.Mode, c.Ledger = Act, new(Ledger) },
 		"--issue-repo":      func(c *Config) { c.GitHub = gh },
 		"--max-revocations": func(c *Config) { c.MaxRevocations = -1 },
 		"--verify-interval": func(c *Config) { c.VerifyInterval = -1 },
