@@ -208,7 +208,7 @@ func (r *run) confirmAdmin(ctx context.Context, inc *incident, candidates []open
 	}
 	if err != nil {
 		inc.settle(finding.StatusUnconfirmed, "the leaked admin key cannot list its own organization, so that it is unproven which key it is: %s. Delete it by hand at %s",
-			finding.Printable(clip(err.Error(), 400)), adminKeysPage)
+			clip(finding.Printable(err.Error()), 400), adminKeysPage)
 		return false, nil
 	}
 	found := matchKeys(inc.Secret, seen)

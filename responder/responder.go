@@ -267,7 +267,7 @@ func (r *run) decide(ctx context.Context, inc *incident, keys listing, listErr e
 	case len(found.unreadable) > 0:
 		k := found.unreadable[0]
 		inc.settle(finding.StatusUnconfirmed, "%sthe masked value of %s could be its, but has a form that unleak does not know: %q. Compare it by hand and delete the key at %s",
-			state, place(k), finding.Printable(clip(k.Redacted, 80)), keysPage)
+			state, place(k), outline(k.Redacted), keysPage)
 		return nil
 	case len(found.candidates) == 0:
 		inc.settle(finding.StatusUnmatched, "%s%s", state, strangers(inc.Kind))
@@ -367,11 +367,22 @@ func liveness(v openai.Verdict) finding.Liveness {
 
 // said returns the server's words in one line.
 func said(a openai.Answer) string {
-	words := finding.Printable(clip(cmp.Or(a.Message, a.Code, "no words"), 200))
+	words := clip(finding.Printable(cmp.Or(a.Message, a.Code, "no words")), 200)
 	if a.Status == 0 {
 		return words
 	}
 	return fmt.Sprintf("%d: %s", a.Status, words)
+}
+
+// outline returns the ends of a masked value: one of unknown form may show more
+// of a key than anybody should print.
+func outline(masked string) string {
+	const head, tail = 8, 4
+	runes := []rune(finding.Printable(masked))
+	if len(runes) <= 2*(head+tail) {
+		return string(runes)
+	}
+	return string(runes[:head]) + "…" + string(runes[len(runes)-tail:])
 }
 
 // place names a key and where it is.
