@@ -272,32 +272,43 @@ func (w *traceWorker) text(t *trace, o Object, message PlaceKind) {
 func (w *traceWorker) tree(t *trace, o Object) {
 	w.trees = append(w.trees, traceTree{o.Ordinal, len(w.edges)})
 	names := t.wanted[o.ID] // hits in the names of this tree
-	for rest := o.Data; len(rest) > 0; {
-		e, after, ok := nextEntry(rest, t.store.hashLen)
+	hashLen := t.store.hashLen
+	for at := 0; at < len(o.Data); {
+		// Nearly all entries are files that nobody asks for: no more of them is
+		// looked at than it takes to know that.
+		end, ok := entryEnd(o.Data, at, hashLen)
 		if !ok {
 			return // listed as unread by the first walk
 		}
-		start := len(o.Data) - len(rest)
-		end := len(o.Data) - len(after)
-		rest = after
-		if t.filter[e.id[0]]&(1<<(e.id[1]&63)) != 0 && e.mode != modeTree && e.mode != modeGitlink {
-			id := NewID(e.id)
-			if found := t.wanted[id]; found != nil {
-				w.holds = append(w.holds, treeHold{o.Ordinal, hold{name: string(e.name), object: id, hits: found}})
-			}
+		id := o.Data[end-hashLen : end]
+		isFile := o.Data[at] == '1' // 100644, 120000, 160000
+		if isFile && t.filter[id[0]]&(1<<(id[1]&63)) == 0 && names == nil {
+			at = end
+			continue
+		}
+		e, _, ok := nextEntry(o.Data[at:], hashLen)
+		if !ok {
+			return
 		}
 		for _, i := range names {
-			if offset := t.hits[i].Offset; start <= offset && offset < end {
-				h := hold{name: string(e.name), isName: true, object: NewID(e.id), hits: []int{i}}
-				h.start = end - t.store.hashLen - 1 - len(e.name)
-				w.holds = append(w.holds, treeHold{o.Ordinal, h})
+			if offset := t.hits[i].Offset; at <= offset && offset < end {
+				w.holds = append(w.holds, treeHold{o.Ordinal, hold{
+					name: string(e.name), isName: true, object: NewID(id), start: end - hashLen - 1 - len(e.name), hits: []int{i},
+				}})
 			}
 		}
-		if e.mode == modeTree {
-			if child, ok := w.cache.ordinal(t.store, e.id); ok {
+		switch e.mode {
+		case modeTree:
+			if child, ok := w.cache.ordinal(t.store, id); ok {
 				w.edges = append(w.edges, edge{child, w.intern(e.name)})
 			}
+		case modeGitlink:
+		default:
+			if found := t.wanted[NewID(id)]; found != nil {
+				w.holds = append(w.holds, treeHold{o.Ordinal, hold{name: string(e.name), object: NewID(id), hits: found}})
+			}
 		}
+		at = end
 	}
 }
 
