@@ -78,7 +78,7 @@ func (r repo) write(path, content string) {
 }
 
 // commit commits everything and returns the commit's id.
-func (r repo) commit(message string, env ...string) string {
+func (r repo) commit(message string) string {
 	r.t.Helper()
 	r.git("add", "-A")
 	r.git("commit", "-q", "--allow-empty", "--cleanup=verbatim", "-m", message)

@@ -242,7 +242,7 @@ func TestFirstCommit(t *testing.T) {
 	}
 }
 
-// TestSubdirectoryAndWorktree opens the same repository from everywhere.
+// TestOpenFromAnywhere opens the same repository from everywhere.
 func TestOpenFromAnywhere(t *testing.T) {
 	key := newKey(newRand(3))
 	r := newRepo(t)
@@ -262,7 +262,7 @@ func TestOpenFromAnywhere(t *testing.T) {
 	}
 }
 
-// TestWorktreeIndex finds what is only staged, or only committed, in a linked
+// TestLinkedWorktree finds what is only staged, or only committed, in a linked
 // worktree.
 func TestLinkedWorktree(t *testing.T) {
 	random := newRand(4)
@@ -293,8 +293,8 @@ func TestSkipped(t *testing.T) {
 	random := newRand(5)
 	key := newKey(random)
 	for _, tc := range []struct {
-		name   string
-		break_ func(t *testing.T, r repo) (object, reason string)
+		name  string
+		spoil func(t *testing.T, r repo) (object, reason string)
 	}{
 		{"shallow", func(t *testing.T, r repo) (string, string) {
 			clone := t.TempDir()
@@ -357,7 +357,7 @@ func TestSkipped(t *testing.T) {
 			r.commit("one")
 			r.write("leak", key)
 			r.commit("two")
-			object, reason := tc.break_(t, r)
+			object, reason := tc.spoil(t, r)
 			result := r.scan()
 			if len(find(t, result, key).Locations) != 1 {
 				t.Error(describe(result))
