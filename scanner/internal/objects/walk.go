@@ -26,8 +26,8 @@ import (
 // one buffer for each halving of the tree is alive, not one for each level.
 //
 // Workers take roots in the order of the pack, so that it is read from front
-// to back. One that runs out is given the bottom of another's stack: the
-// largest part of what that one still has to do.
+// to back. One that runs out is given the bottom of another's stack, the
+// largest part of what that one still has to do, or a part of it.
 //
 // What a delta copies has been handed out with its base, so a visitor that
 // looks for something may look at the new spans only, unless the base held
@@ -151,7 +151,7 @@ func (w *worker) run(ctx context.Context) (err error) {
 // step does one piece of work, and reports whether there was any.
 func (w *worker) step() (bool, error) {
 	if n := len(w.stack); n > 0 {
-		if n > 1 && w.hungry.Load() > 0 {
+		if w.hungry.Load() > 0 {
 			w.give()
 		}
 		return true, w.child()
@@ -179,15 +179,27 @@ func (w *worker) root() (forest int, entry uint32, ok bool) {
 	return 0, 0, false
 }
 
-// give puts the bottom of the stack where a hungry worker finds it.
+// give puts work where a hungry worker finds it: the bottom of the stack, or,
+// where that is all there is, the heaviest child of it with a copy of the base.
 func (w *worker) give() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.gifts) >= int(w.hungry.Load()) {
 		return
 	}
-	w.gifts = append(w.gifts, w.stack[0])
-	w.stack = slices.Delete(w.stack, 0, 1)
+	gift := w.stack[0]
+	switch t := &w.stack[0]; {
+	case len(w.stack) > 1:
+		w.stack = slices.Delete(w.stack, 0, 1)
+	case t.next != none:
+		gift.next = none
+		gift.base.data = w.free.get(len(t.base.data))
+		copy(gift.base.data, t.base.data)
+		t.first, t.next = t.next, w.forests[t.forest].sibling[t.next]
+	default:
+		return // one chain cannot be shared
+	}
+	w.gifts = append(w.gifts, gift)
 	w.wake.Signal()
 }
 
@@ -380,7 +392,7 @@ func (s *Store) covered(number int) []bool {
 }
 
 // A freeList keeps buffers for reuse, by the power of two that their capacity
-// is.
+// is: only what get returned may be put.
 type freeList struct {
 	lists [bits.UintSize][][]byte
 	held  int // bytes
