@@ -34,7 +34,7 @@ branch, every commit, and what no branch leads to any more.`,
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(flagMistake)
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(a.scanCommand(), a.respondCommand(), a.versionCommand())
+	root.AddCommand(a.scanCommand(), a.respondCommand(), a.demoCommand(), a.versionCommand())
 	return root
 }
 

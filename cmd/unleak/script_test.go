@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 //	text NAME "GO STRING"    sets NAME to a string that is hard to write in a script
 //	plant FILE TEXT          writes a file
 //	steady FILE              gives what differs from run to run in a JSON report a fixed value
+//	empty DIR                asserts that there is nothing in a directory
 //
 // and those of serviceCommands.
 func TestScripts(t *testing.T) {
@@ -40,6 +41,7 @@ func TestScripts(t *testing.T) {
 		"text":   cmdText,
 		"plant":  cmdPlant,
 		"steady": cmdSteady,
+		"empty":  cmdEmpty,
 	}
 	maps.Copy(commands, serviceCommands)
 	testscript.Run(t, testscript.Params{
@@ -156,4 +158,15 @@ func cmdSteady(ts *testscript.TestScript, neg bool, args []string) {
 		`"duration_ms": `+r.Stats.Duration.String(), `"duration_ms": 0`,
 	).Replace(text)
 	ts.Check(os.WriteFile(file, []byte(text), 0o666))
+}
+
+func cmdEmpty(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: empty DIR")
+	}
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(entries) > 0 {
+		ts.Fatalf("%s holds %v", args[0], entries)
+	}
 }

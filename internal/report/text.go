@@ -63,28 +63,35 @@ func (p printer) paint(i ink, s string) string {
 	return "\x1b[" + string(i) + "m" + s + "\x1b[0m"
 }
 
-// prose writes s, broken into lines at its spaces, behind first; the lines
-// that follow are indented as deep as first is wide.
+// prose writes s, broken into lines, behind first.
 func (p printer) prose(first, s string) {
+	p.WriteString(Wrap(first, s, cmp.Or(p.Width, 80)))
+}
+
+// Wrap returns s behind first, broken at its spaces into lines of at most width
+// columns; the lines that follow are indented as deep as first is wide. A word
+// that is too long for a line has one of its own. Every line has its end.
+func Wrap(first, s string, width int) string {
+	var b strings.Builder
 	indent := utf8.RuneCountInString(first)
-	width := cmp.Or(p.Width, 80)
-	p.WriteString(first)
+	b.WriteString(first)
 	column := indent
 	for i, word := range strings.Fields(s) {
 		n := utf8.RuneCountInString(word)
 		switch {
 		case i == 0:
 		case column+1+n > width:
-			p.WriteString("\n" + strings.Repeat(" ", indent))
+			b.WriteString("\n" + strings.Repeat(" ", indent))
 			column = indent
 		default:
-			p.WriteByte(' ')
+			b.WriteByte(' ')
 			column++
 		}
-		p.WriteString(word)
+		b.WriteString(word)
 		column += n
 	}
-	p.WriteByte('\n')
+	b.WriteByte('\n')
+	return b.String()
 }
 
 func (p printer) entry(e Entry) {
@@ -140,7 +147,7 @@ func (p printer) locations(indent string, list []finding.Location) {
 	for _, l := range shown(p, list) {
 		p.printf("%s%s\n", indent, place(l))
 		if line := history(l); line != "" {
-			p.printf("%s    %s\n", indent, p.paint(faint, line))
+			p.WriteString(p.paint(faint, Wrap(indent+"    ", line, cmp.Or(p.Width, 80))))
 		}
 	}
 	p.rest(indent, len(list))

@@ -156,6 +156,14 @@ func (o *OpenAI) newID() string {
 	return fmt.Sprintf("key_%04d", o.ids)
 }
 
+// SetPast makes the key one that was created and last used then.
+func (k *Key) SetPast(created, used time.Time) {
+	o := k.organization.service
+	o.state.Lock()
+	defer o.state.Unlock()
+	k.created, k.used = created, used
+}
+
 // Delete deletes the key as its owner would on OpenAI's page.
 func (k *Key) Delete() {
 	o := k.organization.service
