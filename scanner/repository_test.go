@@ -3,6 +3,7 @@ package scanner_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -382,6 +383,29 @@ func file(t *testing.T, r repo, name, content string) {
 	os.Remove(path) // objects are read-only
 	if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTreeBomb scans ten levels of ten directories that are all the same: ten
+// billion paths lead to one key.
+func TestTreeBomb(t *testing.T) {
+	key := newKey(newRand(8))
+	r := newRepo(t)
+	entry := "100644 blob " + r.gitIn(key, "hash-object", "-w", "--stdin") + "\tkey\n"
+	for range 10 {
+		tree := r.gitIn(entry, "mktree")
+		entry = ""
+		for i := range 10 {
+			entry += fmt.Sprintf("040000 tree %s\td%d\n", tree, i)
+		}
+	}
+	r.git("update-ref", "refs/heads/main", r.git("commit-tree", "-m", "bomb", r.gitIn(entry, "mktree")))
+	result := r.scan()
+	if n := len(find(t, result, key).Locations); n < 1000 {
+		t.Errorf("only %d locations", n)
+	}
+	if len(result.Skipped) != 1 || result.Skipped[0].Object != "history" {
+		t.Errorf("skipped %v", result.Skipped)
 	}
 }
 

@@ -3,6 +3,7 @@ package objects
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -87,15 +88,19 @@ func (r *Repository) Trace(ctx context.Context, jobs int, hits []Hit) ([]Place, 
 	t.staged()
 	t.texts()
 	t.lost()
-	if t.steps > maxSteps {
-		unread = append(unread, Unread{"history", "the keys stand in so many places that not all of them were followed"})
+	if t.overflows() {
+		unread = append(unread, Unread{"history", fmt.Sprintf("the keys stand in more than %d places: not all of them were followed", t.intros)})
 	}
 	return t.places, unread, nil
 }
 
-// maxSteps bounds how many trees the comparison of commits visits: few names
-// can make a tree of billions of paths.
-const maxSteps = 1 << 27
+// A tree of a few hundred bytes can have billions of paths. So the comparison
+// of commits ends after so many trees visited, or so many times that a commit
+// brought a key to a path.
+const (
+	maxSteps  = 1 << 26
+	maxIntros = 1 << 17
+)
 
 // maxDepth bounds how deep directories are followed. A path of git's has at
 // most 4,096 bytes on most systems.
@@ -117,7 +122,8 @@ type trace struct {
 	reached []bool // by hit: a ref, HEAD or index leads to its object
 	pairs   map[pair][]intro
 	stray   map[int]stray // by hit: where an unreachable commit has it
-	steps   int
+	steps   int           // trees compared
+	intros  int           // in pairs
 
 	authors map[uint32]commit // by ordinal
 	places  []Place
@@ -508,7 +514,7 @@ func (t *trace) introduce() {
 // compare keeps what n, a tree of the commit at path dir, holds that none of
 // the parents' trees at that path holds.
 func (t *trace) compare(commit int, state reachability, n *node, parents []*node, dir string, depth int) {
-	if t.steps++; t.steps > maxSteps || depth > maxDepth || slices.Contains(parents, n) {
+	if t.steps++; t.overflows() || depth > maxDepth || slices.Contains(parents, n) {
 		return // what is in an unchanged tree was seen where it came from
 	}
 	for i := range n.holds {
@@ -525,6 +531,7 @@ func (t *trace) compare(commit int, state reachability, n *node, parents []*node
 			if state != unreachable {
 				p := pair{key, path, h.isName}
 				t.pairs[p] = append(t.pairs[p], intro{commit, hit, h, len(dir)})
+				t.intros++
 			} else if s, ok := t.stray[hit]; !ok || t.before(commit, path, s) {
 				t.stray[hit] = stray{commit, path, h, len(dir)}
 			}
@@ -540,6 +547,8 @@ func (t *trace) compare(commit int, state reachability, n *node, parents []*node
 		t.compare(commit, state, s.node, below, dir+s.name+"/", depth+1)
 	}
 }
+
+func (t *trace) overflows() bool { return t.steps > maxSteps || t.intros > maxIntros }
 
 // before reports whether the commit comes before that of s, or is the same
 // with an earlier path.
