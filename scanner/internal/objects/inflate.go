@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/flate"
+	"github.com/unleak/unleak/scanner/internal/inflate"
 )
 
 // maxRatio bounds what deflate can make of one byte: 258 bytes for a two-bit
@@ -34,8 +34,9 @@ func checkSize(size uint64, n int) error {
 // because its tables and window cost more to allocate than most objects to
 // inflate.
 type inflater struct {
+	packed inflate.Decoder // deflate
+
 	src     bytes.Reader
-	z       io.ReadCloser // deflate
 	checked io.ReadCloser // zlib with its checksum, for loose objects
 }
 
@@ -43,36 +44,20 @@ type inflater struct {
 // len(dst) bytes. Its checksum is not looked at: packed entries are covered by
 // the index's CRC.
 func (f *inflater) inflate(dst, src []byte) error {
-	if err := f.open(src); err != nil {
-		return err
-	}
-	if _, err := io.ReadFull(f.z, dst); err != nil {
-		return fmt.Errorf("inflate: %w", noEOF(err))
-	}
-	// Go on to the end of the stream: it may hold more than was claimed.
-	var more [1]byte
-	n, err := f.z.Read(more[:])
-	switch {
-	case n > 0:
-		return errors.New("inflate: longer than its header claims")
-	case err != nil && err != io.EOF:
-		return fmt.Errorf("inflate: %w", err)
-	}
-	return nil
-}
-
-// open starts to inflate the zlib stream src.
-func (f *inflater) open(src []byte) error {
 	// RFC 1950: the two bytes are a multiple of 31, method 8, no dictionary.
 	if len(src) < 2 || src[0]&0x0f != 8 || (uint(src[0])<<8|uint(src[1]))%31 != 0 || src[1]&0x20 != 0 {
 		return errors.New("inflate: not a zlib stream")
 	}
-	f.src.Reset(src[2:])
-	if f.z == nil {
-		f.z = flate.NewReader(&f.src)
+	switch _, err := f.packed.Inflate(dst, src[2:]); err {
+	case nil:
 		return nil
+	case inflate.ErrLong:
+		return errors.New("inflate: longer than its header claims")
+	case inflate.ErrShort:
+		return errors.New("inflate: shorter than its header claims")
+	default:
+		return fmt.Errorf("inflate: %w", err)
 	}
-	return f.z.(flate.Resetter).Reset(&f.src, nil)
 }
 
 // noEOF turns the end of the input into an error that says so.

@@ -179,6 +179,8 @@ func TestHostilePacks(t *testing.T) {
 		{"size too small", []packed{{id: id(2), raw: append(appendHeader(nil, Blob, 3), deflate([]byte("good"))...)}}, nil,
 			map[int]string{2: "longer than its header claims"}},
 		{"size too large", []packed{{id: id(2), raw: append(appendHeader(nil, Blob, 5), deflate([]byte("good"))...)}}, nil,
+			map[int]string{2: "shorter than its header claims"}},
+		{"stream cut off", []packed{{id: id(2), raw: append(appendHeader(nil, Blob, 4), deflate([]byte("good"))[:10]...)}}, nil,
 			map[int]string{2: "unexpected EOF"}},
 		{"no zlib stream", []packed{{id: id(2), raw: append(appendHeader(nil, Blob, 4), "good"...)}}, nil,
 			map[int]string{2: "not a zlib stream"}},
