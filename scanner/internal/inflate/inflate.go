@@ -29,9 +29,9 @@
 // Every symbol is one look-up in a table by the next bits, two if its code is
 // longer than the table is wide: then the first entry leads to a smaller table
 // behind it. An entry is one number that holds all there is to know of a
-// symbol. Packing two literals into one does not pay: their codes have six or
-// seven bits, and tables that hold most pairs take longer to build than an
-// entry of a pack to decode.
+// symbol. It could hold two literals, but their codes mostly have six or seven
+// bits, and a table wide enough for many pairs takes long to build: most
+// streams here are smaller than it.
 //
 // A table is built by doubling: codes come in the order of their lengths, and
 // what is known for n bits is, copied behind itself, known for n+1. So each

@@ -115,13 +115,14 @@ func samples() []sample {
 	far := noise(32768)
 	s = append(s, sample{"distance 32768", slices.Concat(far, far[:1000], far[1000:1258])})
 	for distance := 1; distance <= 40; distance++ {
+		b := noise(distance)
 		for _, length := range []int{3, 8, 15, 16, 17, 258, 1000} {
-			b := noise(distance)
+			b = append(b, noise(distance)...)
 			for range length {
 				b = append(b, b[len(b)-distance])
 			}
-			s = append(s, sample{fmt.Sprintf("%d bytes at distance %d", length, distance), append(b, noise(length%20)...)})
 		}
+		s = append(s, sample{fmt.Sprintf("distance %d", distance), append(b, noise(distance%20)...)})
 	}
 	return s
 }
@@ -317,6 +318,35 @@ func TestByHand(t *testing.T) {
 	}
 }
 
+// TestManyBits decodes a literal, a length and a distance that together have
+// more bits than a refill brings, at every offset in a byte.
+func TestManyBits(t *testing.T) {
+	lits := ladder(286, 'a', 256, 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 283, 284)
+	dists := ladder(30, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 29)
+	var d Decoder
+	for before := range 16 {
+		s := new(stream).dynamic(lits, dists)
+		var want []byte
+		for range 24577/227 + 1 { // the longest distances begin there
+			s.symbol('b', lits).symbol(284, lits).number(0, 5).symbol(0, dists)
+			want = append(want, bytes.Repeat([]byte("b"), 1+227)...)
+		}
+		for range before {
+			s.symbol('a', lits)
+			want = append(want, 'a')
+		}
+		for extra := range 31 {
+			s.symbol('i', lits).symbol(284, lits).number(extra, 5).symbol(29, dists).number(extra, 13)
+			want = append(want, 'i')
+			from := len(want) - 24577 - extra
+			want = append(want, want[from:from+227+extra]...)
+		}
+		s.symbol(256, lits)
+		mustInflate(t, &d, s.b, want)
+		compare(t, &d, s.b)
+	}
+}
+
 // TestRepeatedLengths sends code lengths with the symbols for repetition.
 func TestRepeatedLengths(t *testing.T) {
 	classes := lengths(maxClass, map[int]int{0: 3, 1: 3, 2: 3, 8: 3, 16: 3, 17: 3, 18: 3, 3: 3})
@@ -351,6 +381,66 @@ func TestRepeatedLengths(t *testing.T) {
 			}
 			compare(t, &d, tc.src.b)
 		})
+	}
+}
+
+// randomCode returns the lengths of a complete code for some of n symbols. The
+// steeper, the more its lengths differ.
+func randomCode(random *rand.Rand, n, symbols, steep int) []int {
+	leaves := []int{0}
+	for len(leaves) < symbols {
+		i := len(leaves) - 1 - random.IntN(min(len(leaves), 1+random.IntN(steep)))
+		if leaves[i] == maxBits {
+			i = random.IntN(len(leaves))
+		}
+		if leaves[i] < maxBits {
+			leaves[i]++
+			leaves = append(leaves, leaves[i])
+		}
+	}
+	l := make([]int, n)
+	for i, symbol := range random.Perm(n)[:symbols] {
+		l[symbol] = leaves[i]
+	}
+	return l
+}
+
+// TestRandomCodes decodes random symbols of random codes, of any length.
+func TestRandomCodes(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	var d Decoder
+	for round := range 300 {
+		var lits []int
+		for lits == nil || lits[256] == 0 {
+			lits = randomCode(random, 286, 2+random.IntN(285), 1+random.IntN(300))
+		}
+		dists := randomCode(random, 30, 2+random.IntN(29), 1+random.IntN(30))
+		s := new(stream).dynamic(lits, dists)
+		size, maxExtra := 0, entry(maxBits-2)
+		for range 400 {
+			i := random.IntN(286)
+			if lits[i] == 0 || i == 256 {
+				continue
+			}
+			if i < 256 {
+				s.symbol(i, lits)
+				size++
+				continue
+			}
+			e, j := litSymbols[i], random.IntN(30)
+			f := distSymbols[j]
+			if dists[j] == 0 || f&63 > maxExtra || f.value()+1<<(f&63) > size {
+				continue
+			}
+			extra := random.IntN(1 << (e & 63))
+			s.symbol(i, lits).number(extra, int(e&63)).symbol(j, dists).number(random.IntN(1<<(f&63)), int(f&63))
+			size += e.value() + extra
+		}
+		s.symbol(256, lits)
+		if _, _, err := guarded(t, &d, size, s.b); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		compare(t, &d, s.b)
 	}
 }
 

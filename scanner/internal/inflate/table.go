@@ -258,7 +258,8 @@ func (b *builder) build(table []entry, width int, meaning []entry, symbols []cod
 
 	// Codes are sent from their highest bit on, so they count from there:
 	// reversed is the code as it stands in the input. Another zero at its end
-	// makes no difference.
+	// makes no difference. Some code is no longer than the table is wide: else
+	// there would have to be more symbols.
 	reversed, sorted := 0, b.sorted[:len(symbols)]
 	for n := shortest; n <= width; n++ {
 		half := 1 << (n - 1)
