@@ -264,6 +264,7 @@ func TestByHand(t *testing.T) {
 	none := []int{0}
 	steep := ladder(286, 256, 257, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n')
 	steepDist := ladder(30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 0, 1, 2, 3)
+	fixed := slices.Concat(slices.Repeat([]int{8}, 144), slices.Repeat([]int{9}, 112), slices.Repeat([]int{7}, 24), slices.Repeat([]int{8}, 8))
 	empty := func() *stream { return new(stream).number(1, 1).number(1, 2).number(0, 7) }
 	for _, tc := range []struct {
 		name string
@@ -279,8 +280,11 @@ func TestByHand(t *testing.T) {
 		{"stored, with bits skipped that are not zero", new(stream).number(0xf9, 8).number(0, 16).number(0xffff, 16), "", nil},
 		{"stored, lengths differ", new(stream).number(1, 8).number(1, 16).number(0xffff, 16).number('x', 8), "", ErrCorrupt},
 		{"reserved kind of block", new(stream).number(7, 3), "", ErrCorrupt},
-		{"fixed, symbol 286", new(stream).number(3, 3).number(0b01100011, 8).number(0, 20), "", ErrCorrupt},
-		{"fixed, symbol 287", new(stream).number(3, 3).number(0b11100011, 8).number(0, 20), "", ErrCorrupt},
+		{"fixed", new(stream).number(3, 3).symbol('a', fixed).symbol(257, fixed).number(0, 5).symbol(256, fixed), "aaaa", nil},
+		{"fixed, symbol 286", new(stream).number(3, 3).symbol('a', fixed).symbol(286, fixed).number(0, 5).symbol(256, fixed), "a", ErrCorrupt},
+		{"fixed, symbol 287", new(stream).number(3, 3).symbol('a', fixed).symbol(287, fixed).number(0, 5).symbol(256, fixed), "a", ErrCorrupt},
+		{"fixed, distance 30", new(stream).number(3, 3).symbol('a', fixed).symbol(257, fixed).number(0b01111, 5).symbol(256, fixed), "aaaa", ErrCorrupt},
+		{"fixed, distance 31", new(stream).number(3, 3).symbol('a', fixed).symbol(257, fixed).number(0b11111, 5).symbol(256, fixed), "aaaa", ErrCorrupt},
 		{"fixed, nothing to copy", new(stream).number(3, 3).number(0b1000000, 7).number(0, 5).number(0, 7), "xxx", ErrCorrupt},
 
 		{"one distance", new(stream).dynamic(ab, one).
@@ -298,8 +302,8 @@ func TestByHand(t *testing.T) {
 		{"no end", new(stream).dynamic(lengths(257, map[int]int{'a': 1}), none).number(0, 5), "aaaa", ErrLong},
 		{"too few codes", new(stream).dynamic(lengths(257, map[int]int{'a': 2, 256: 1}), none).number(0, 1), "", ErrCorrupt},
 		{"too many codes", new(stream).dynamic(lengths(257, map[int]int{'a': 1, 'b': 1, 256: 1}), none).number(0, 8), "", ErrCorrupt},
-		{"too many lengths", new(stream).number(5, 3).number(30, 5).number(0, 100), "", ErrCorrupt},
-		{"too many distances", new(stream).number(5, 3).number(0, 5).number(30, 5).number(0, 100), "", ErrCorrupt},
+		{"too many lengths", new(stream).dynamic(append(slices.Clone(ab), 0), none).symbol(256, ab), "", ErrCorrupt},
+		{"too many distances", new(stream).dynamic(ab, make([]int, 31)).symbol(256, ab), "", ErrCorrupt},
 
 		{"codes of 15 bits", new(stream).dynamic(steep, steepDist).
 			symbol('a', steep).symbol('m', steep).symbol('n', steep).symbol('l', steep).symbol('j', steep).
@@ -351,8 +355,8 @@ func TestManyBits(t *testing.T) {
 func TestRepeatedLengths(t *testing.T) {
 	classes := lengths(maxClass, map[int]int{0: 3, 1: 3, 2: 3, 8: 3, 16: 3, 17: 3, 18: 3, 3: 3})
 	abcd := lengths(257, map[int]int{'a': 3, 'b': 3, 'c': 3, 'd': 3, 256: 1})
-	begin := func() *stream {
-		s := new(stream).number(5, 3).number(0, 5).number(0, 5).number(maxClass-4, 4)
+	begin := func(dists int) *stream {
+		s := new(stream).number(5, 3).number(0, 5).number(dists-1, 5).number(maxClass-4, 4)
 		for _, c := range classOrder {
 			s.number(classes[c], 3)
 		}
@@ -365,12 +369,13 @@ func TestRepeatedLengths(t *testing.T) {
 		want string
 		err  error
 	}{
-		{"four letters and the end", zeros(zeros(zeros(begin(), 97).symbol(3, classes).symbol(16, classes).number(0, 2), 138), 17).
+		{"four letters and the end", zeros(zeros(zeros(begin(1), 97).symbol(3, classes).symbol(16, classes).number(0, 2), 138), 17).
 			symbol(1, classes).symbol(0, classes).
 			symbol('d', abcd).symbol('a', abcd).symbol('b', abcd).symbol('c', abcd).symbol(256, abcd), "dabc", nil},
-		{"over the border to the distances", zeros(zeros(begin(), 138), 118).symbol(1, classes).symbol(1, classes).number(0, 1), "", nil},
-		{"nothing to repeat", begin().symbol(16, classes).number(0, 20), "", ErrCorrupt},
-		{"more than there are", zeros(zeros(begin(), 138), 138).number(0, 20), "", ErrCorrupt},
+		{"over the border to the distances", zeros(zeros(begin(1), 138), 118).symbol(1, classes).symbol(1, classes).number(0, 1), "", nil},
+		{"nothing to repeat", begin(1).symbol(16, classes).number(0, 20), "", ErrCorrupt},
+		{"one more than there are", zeros(zeros(begin(2), 138), 118).symbol(1, classes).symbol(17, classes).number(0, 3).number(0, 1), "", ErrCorrupt},
+		{"more than there are", zeros(zeros(begin(1), 138), 138).number(0, 20), "", ErrCorrupt},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var d Decoder
