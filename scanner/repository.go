@@ -54,11 +54,11 @@ func (r *Repository) Progress() Progress {
 // Contents implements [Source]: all objects, and the names of all refs, one a
 // line, as the content with the zero ID.
 func (r *Repository) Contents(ctx context.Context, visit func(Content) (hit bool, err error)) ([]finding.Skip, error) {
-	if _, err := visit(Content{Data: []byte(r.refNames())}); err != nil {
+	if _, err := visit(Content{Data: []byte(r.refNames()), Names: true}); err != nil {
 		return nil, err
 	}
 	unread, err := r.repo.Walk(ctx, r.jobs, &r.progress, func(_ int, o objects.Object) (bool, error) {
-		c := Content{ID: o.ID, Data: o.Data, New: o.New}
+		c := Content{ID: o.ID, Data: o.Data, New: o.New, Names: o.Type == objects.Tree}
 		if o.Type == objects.Commit || o.Type == objects.Tag {
 			c.Text = objects.MessageStart(o.Data)
 		}
@@ -136,9 +136,9 @@ func location(p objects.Place, h Hit) finding.Location {
 
 // refLocation returns the location of a key in the name of a ref.
 func (r *Repository) refLocation(h Hit) finding.Location {
-	tips := r.repo.Refs()
-	i := min(h.Line, len(tips)) - 1
-	return finding.Location{Where: finding.InPath, Commit: tips[i].ID.String(), Path: tips[i].Name, Line: 1, Column: h.Column}
+	l := location(r.repo.PlaceOfRef(r.repo.Refs()[h.Line-1]), h)
+	l.Line, l.Blob = 1, ""
+	return l
 }
 
 func skips(unread []objects.Unread) []finding.Skip {

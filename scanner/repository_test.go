@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -133,7 +135,53 @@ func TestPlaces(t *testing.T) {
 		{"name of a ref", func(r repo) []finding.Location {
 			c := r.commit("one")
 			r.git("branch", "b/"+key)
-			return []finding.Location{{Where: finding.InPath, Commit: c, Path: "refs/heads/b/" + key, Line: 1, Column: 14}}
+			return []finding.Location{{Where: finding.InPath, Commit: c, Path: "refs/heads/b/" + key, Line: 1, Column: 14, Author: ada, Time: authored}}
+		}},
+		{"names of two refs, one to an annotated tag", func(r repo) []finding.Location {
+			c := r.commit("one")
+			r.git("branch", key)
+			r.git("tag", "-a", "-m", "m", "v1", c)
+			r.git("tag", key, "v1")
+			return []finding.Location{
+				{Where: finding.InPath, Commit: c, Path: "refs/heads/" + key, Line: 1, Column: 12, Author: ada, Time: authored},
+				{Where: finding.InPath, Commit: c, Path: "refs/tags/" + key, Line: 1, Column: 11, Author: ada, Time: authored},
+			}
+		}},
+		{"two names in one directory", func(r repo) []finding.Location {
+			r.write("x/"+key+".b", "")
+			one := r.commit("one")
+			r.write("x/"+key+".a", "")
+			two := r.commit("two")
+			location := func(commit, name string) finding.Location {
+				return finding.Location{Where: finding.InPath, Commit: commit, Path: "x/" + key + name, Blob: blob(r, "HEAD:x/"+key+name), Line: 1, Column: 3,
+					Author: ada, Time: authored, Present: true}
+			}
+			locations := []finding.Location{location(one, ".b"), location(two, ".a")}
+			slices.SortFunc(locations, finding.CompareLocations)
+			return locations
+		}},
+		{"tree that two tags name", func(r repo) []finding.Location {
+			r.write("k", key)
+			r.git("add", "k")
+			tree := r.git("write-tree")
+			b := blob(r, ":k")
+			r.git("rm", "-q", "--cached", "k")
+			r.git("tag", "a", tree)
+			r.git("tag", "b", tree)
+			return []finding.Location{{Where: finding.InFile, Path: "k", Blob: b, Line: 1, Column: 1}}
+		}},
+		{"blob that only an unreachable commit has, though its key is elsewhere", func(r repo) []finding.Location {
+			r.write("f", key)
+			one := r.commit("one")
+			r.write("f", key+"\nmore")
+			two := r.commit("two")
+			r.git("reset", "-q", "--hard", one)
+			locations := []finding.Location{
+				{Where: finding.InFile, Commit: one, Path: "f", Blob: blob(r, one+":f"), Line: 1, Column: 1, Author: ada, Time: authored, Present: true},
+				{Where: finding.Unreachable, Commit: two, Path: "f", Blob: blob(r, two+":f"), Line: 1, Column: 1, Author: ada, Time: authored},
+			}
+			slices.SortFunc(locations, finding.CompareLocations)
+			return locations
 		}},
 		{"index only", func(r repo) []finding.Location {
 			r.write("a", "x")
@@ -347,6 +395,15 @@ func TestSkipped(t *testing.T) {
 			file(t, r, "objects/pack/pack-1.pack", "PACK")
 			return "objects/pack/pack-1.pack", "no index"
 		}},
+		{"index that names a missing blob", func(t *testing.T, r repo) (string, string) {
+			r.write("staged", "staged")
+			r.git("add", "staged")
+			id := r.git("rev-parse", ":staged")
+			if err := os.Remove(filepath.Join(r.dir, ".git", "objects", id[:2], id[2:])); err != nil {
+				t.Fatal(err)
+			}
+			return id, "the index names it"
+		}},
 		{"malformed tree", func(t *testing.T, r repo) (string, string) {
 			id := r.gitIn("100644 broken", "hash-object", "-t", "tree", "-w", "--stdin", "--literally")
 			return id, "tree is malformed"
@@ -370,6 +427,98 @@ func TestSkipped(t *testing.T) {
 			}
 			t.Errorf("skipped %+v, want %s: …%s…", result.Skipped, object, reason)
 		})
+	}
+}
+
+// TestKeysInsteadOfIDs puts keys where object ids belong. What is said of that
+// must not repeat them, not even in part.
+func TestKeysInsteadOfIDs(t *testing.T) {
+	key := newKey(newRand(9))
+	for _, name := range []string{"refs/heads/x", "packed-refs", "shallow", "HEAD"} {
+		r := newRepo(t)
+		file(t, r, name, key+"\n")
+		result := r.scan()
+		if len(result.Skipped) == 0 {
+			t.Errorf("%s: nothing is skipped", name)
+		}
+		for _, s := range result.Skipped {
+			if strings.Contains(s.Reason, key[10:22]) {
+				t.Errorf("%s: the reason holds a part of the key", name)
+			}
+		}
+	}
+}
+
+// TestDamagedPackGoodLoose damages a pack whose objects stand as loose files,
+// too.
+func TestDamagedPackGoodLoose(t *testing.T) {
+	random := newRand(10)
+	r := newRepo(t)
+	var keys []string
+	for range 5 {
+		keys = append(keys, newKey(random))
+		r.write("f", strings.Join(keys, "\n"))
+		r.commit("more")
+	}
+	r.git("repack", "-a", "-q") // and keep the loose ones
+	packs, err := filepath.Glob(filepath.Join(r.dir, ".git", "objects", "pack", "*.pack"))
+	if err != nil || len(packs) != 1 {
+		t.Fatalf("packs %v, %v", packs, err)
+	}
+	pack, err := os.ReadFile(packs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(pack[20 : len(pack)-20])
+	os.Remove(packs[0])
+	if err := os.WriteFile(packs[0], pack, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	result := r.scan()
+	for _, key := range keys {
+		if l := find(t, result, key).Locations; l[0].Where != finding.InFile {
+			t.Errorf("locations %+v", l)
+		}
+	}
+	if len(result.Skipped) != 0 {
+		t.Errorf("skipped %v, though all can be read", result.Skipped)
+	}
+}
+
+// TestAlternates follows a chain as far as git does, and reads quoted names.
+func TestAlternates(t *testing.T) {
+	key := newKey(newRand(11))
+	last := newRepo(t)
+	last.write("f", key)
+	last.commit("one")
+	next := last.dir
+	for i := range 7 {
+		r := repo{t, filepath.Join(t.TempDir(), "with \t tab")}
+		if err := os.Mkdir(r.dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		r.git("init", "-q")
+		file(t, r, "objects/info/alternates", strconv.Quote(filepath.Join(next, ".git", "objects"))+"\n")
+		next = r.dir
+		seen := len(r.git("cat-file", "--batch-all-objects", "--batch-check")) > 0
+		result := r.scan()
+		if found := len(result.Findings) > 0; found != seen || found == (len(result.Skipped) > 0) {
+			t.Errorf("%d alternates: git reads them: %v; found: %v, skipped %v", i+1, seen, found, result.Skipped)
+		}
+	}
+}
+
+// TestDeepDirectories asks for more directories in each other than are
+// followed.
+func TestDeepDirectories(t *testing.T) {
+	key := newKey(newRand(12))
+	r := newRepo(t)
+	var stream strings.Builder
+	fmt.Fprintf(&stream, "commit refs/heads/main\ncommitter Bob <bob@example.com> 1 +0000\ndata 1\nm\nM 100644 inline %sf\ndata %d\n%s\n", strings.Repeat("d/", 5000), len(key), key)
+	r.gitIn(stream.String(), "fast-import", "--quiet")
+	result := r.scan()
+	if find(t, result, key); len(result.Skipped) != 1 || result.Skipped[0].Object != "history" {
+		t.Errorf("skipped %v", result.Skipped)
 	}
 }
 

@@ -7,11 +7,12 @@ package scanner
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/unleak/unleak/finding"
 	"github.com/unleak/unleak/rules"
@@ -55,12 +56,17 @@ type Content struct {
 	// that all of it is new.
 	New []Span
 
+	// Names says that it is a list of names: every place of a key in it counts,
+	// and not only the first.
+	Names bool
+
 	// Text is where a text begins that has its own lines, such as the message
 	// of a commit: behind it lines are counted from there.
 	Text int
 }
 
-// A Hit is a key in a content: the first place of that key there.
+// A Hit is a key in a content: the first place of that key there, or one of
+// several in a list of names.
 type Hit struct {
 	ID           ID
 	Offset       int // in bytes
@@ -96,7 +102,7 @@ func Scan(ctx context.Context, src Source, set *rules.Set, opts Options) (*Resul
 	keys := s.report(opts.MinConfidence)
 	if len(keys) > 0 {
 		locations, more, locateErr := locate(ctx, src, keys)
-		err = errors.Join(err, locateErr)
+		err = cmp.Or(err, ctx.Err(), locateErr)
 		skipped = append(skipped, more...)
 		for i, k := range keys {
 			k.finding.Locations = locations[i]
@@ -116,8 +122,13 @@ func locate(ctx context.Context, src Source, keys []*key) ([][]finding.Location,
 	for i, k := range keys {
 		hits[i] = k.hits
 	}
-	// What was found is worth its place even if the reading was cancelled.
-	locations, skipped, err := src.Locate(context.WithoutCancel(ctx), hits)
+	// What was found is worth its place even if the reading was cancelled, and
+	// a little of the time of whoever cancelled it.
+	patient, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	defer stop()
+	locations, skipped, err := src.Locate(patient, hits)
 	if err != nil {
 		locations = make([][]finding.Location, len(keys))
 		for i, hits := range hits {
@@ -128,6 +139,9 @@ func locate(ctx context.Context, src Source, keys []*key) ([][]finding.Location,
 	}
 	return locations, skipped, err
 }
+
+// grace is how long places are still looked for after a scan was cancelled.
+const grace = 5 * time.Second
 
 type scan struct {
 	set     *rules.Set
@@ -183,20 +197,20 @@ func (s *scan) worthwhile(c Content) bool {
 // reports whether there are any.
 func (s *scan) search(c Content) bool {
 	seen := map[finding.Fingerprint]bool{}
+	at := position{line: 1, column: 1}
 	for m := range s.set.Find(c.Data) {
 		secret := finding.NewSecret(string(c.Data[m.Start:m.End]))
 		print := secret.Fingerprint()
-		hit := Hit{ID: c.ID, Offset: m.Start}
-		hit.Line, hit.Column = position(c, m.Start)
+		at = at.advance(c, m.Start)
 		f := finding.Finding{Rule: m.Rule.ID, Kind: m.Rule.Kind, Secret: secret, Confidence: m.Confidence}
-		s.keep(print, f, hit, !seen[print])
+		s.keep(print, f, Hit{c.ID, m.Start, at.line, at.column}, c.Names || !seen[print])
 		seen[print] = true
 	}
 	return len(seen) > 0
 }
 
-// keep keeps a finding, and its hit if that is the first in its content.
-func (s *scan) keep(print finding.Fingerprint, f finding.Finding, hit Hit, first bool) {
+// keep keeps a finding, and its hit if that counts.
+func (s *scan) keep(print finding.Fingerprint, f finding.Finding, hit Hit, counts bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.keys[print]
@@ -209,7 +223,7 @@ func (s *scan) keep(print finding.Fingerprint, f finding.Finding, hit Hit, first
 	if !k.finding.Confidence.AtLeast(f.Confidence) || k.finding.Confidence == f.Confidence && f.Rule < k.finding.Rule {
 		k.finding = f
 	}
-	if first {
+	if counts {
 		k.hits = append(k.hits, hit)
 	}
 }
@@ -219,7 +233,7 @@ func (s *scan) report(least finding.Confidence) []*key {
 	var keys []*key
 	for _, k := range s.keys {
 		if k.finding.Confidence.AtLeast(least) {
-			slices.SortFunc(k.hits, func(a, b Hit) int { return a.ID.Compare(b.ID) })
+			slices.SortFunc(k.hits, func(a, b Hit) int { return cmp.Or(a.ID.Compare(b.ID), cmp.Compare(a.Offset, b.Offset)) })
 			keys = append(keys, k)
 		}
 	}
@@ -227,11 +241,21 @@ func (s *scan) report(least finding.Confidence) []*key {
 	return keys
 }
 
-// position returns line and column of an offset in c.
-func position(c Content, offset int) (line, column int) {
-	text := c.Data[:offset]
-	if offset >= c.Text {
-		text = text[c.Text:]
+// A position is an offset in a content, as line and column.
+type position struct{ offset, line, column int }
+
+// advance returns the position of an offset behind p.
+func (p position) advance(c Content, offset int) position {
+	if p.offset < c.Text && offset >= c.Text { // lines begin anew
+		p = position{c.Text, 1, 1}
 	}
-	return bytes.Count(text, []byte("\n")) + 1, len(text) - bytes.LastIndexByte(text, '\n')
+	between := c.Data[p.offset:offset]
+	if n := bytes.Count(between, []byte("\n")); n > 0 {
+		p.line += n
+		p.column = len(between) - bytes.LastIndexByte(between, '\n')
+	} else {
+		p.column += len(between)
+	}
+	p.offset = offset
+	return p
 }

@@ -42,13 +42,12 @@ func (r *Repository) readRefs(commonDir, gitDir string) {
 		if err == errUnborn && slices.Contains(heads, name) {
 			continue // a branch without a commit yet
 		}
+		if _, ok := r.store.Ordinal(id); err == nil && !ok {
+			err = fmt.Errorf("it points to %s, which is missing", id)
+		}
 		if err != nil {
 			r.skip(name, err)
-			continue
-		}
-		if _, ok := r.store.Ordinal(id); !ok {
-			r.skip(name, fmt.Errorf("it points to %s, which is missing", id))
-			continue
+			id = ID{}
 		}
 		if name == current {
 			r.head = id
@@ -71,7 +70,7 @@ func resolve(refs map[string]string, name string) (ID, error) {
 		if !symbolic {
 			id, ok := ParseID(value)
 			if !ok {
-				return ID{}, fmt.Errorf("it holds %.80q, which is no object id", value)
+				return ID{}, errors.New("it holds no object id")
 			}
 			return id, nil
 		}
@@ -99,7 +98,7 @@ func (r *Repository) readPackedRefs(file string, refs map[string]string) {
 		}
 		id, name, ok := strings.Cut(line, " ")
 		if !ok {
-			r.skip("packed-refs", fmt.Errorf("line %.80q is no ref", line))
+			r.skip("packed-refs", errors.New("it has a line that is no ref"))
 			continue
 		}
 		refs[name] = id

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/format/index"
 )
 
@@ -30,7 +30,7 @@ type Repository struct {
 // A Tip is what a ref or the HEAD of a worktree leads to.
 type Tip struct {
 	Name string
-	ID   ID
+	ID   ID // zero where it leads nowhere
 }
 
 func (t Tip) isNote() bool { return strings.HasPrefix(t.Name, "refs/notes/") }
@@ -45,7 +45,7 @@ var ErrNotRepository = errors.New("not inside a git repository")
 
 // Open opens the repository that holds dir: dir may be its worktree, a
 // directory in it, a linked worktree, a bare repository or a .git directory.
-// Objects larger than maxObject bytes are not handed out; 0 means no limit.
+// Blobs larger than maxObject bytes are not handed out; 0 means no limit.
 // The error is ErrNotRepository where there is none. What of it cannot be
 // opened is told by Walk.
 func Open(dir string, maxObject int64) (*Repository, error) {
@@ -60,21 +60,18 @@ func Open(dir string, maxObject int64) (*Repository, error) {
 	r := &Repository{shallow: map[ID]bool{}}
 	cfg, err := readConfig(filepath.Join(commonDir, "config"))
 	if err != nil {
-		return nil, fmt.Errorf("read the repository's config: %w", err)
+		return nil, fmt.Errorf("read the repository's configuration: %w", err)
 	}
-	if remote := cfg.Remotes["origin"]; remote != nil && len(remote.URLs) > 0 {
-		r.origin = remote.URLs[0]
-	}
+	r.origin = cfg["remote.origin.url"]
 	hashLen := 20
-	extensions := cfg.Raw.Section("extensions")
-	switch format := extensions.Option("objectformat"); format {
+	switch format := cfg["extensions.objectformat"]; format {
 	case "", "sha1":
 	case "sha256":
 		hashLen = 32
 	default:
 		return nil, fmt.Errorf("the repository's objects have names of the kind %q, which is not known", format)
 	}
-	if storage := extensions.Option("refstorage"); storage != "" && storage != "files" {
+	if storage := cfg["extensions.refstorage"]; storage != "" && storage != "files" {
 		r.skip("refs", fmt.Errorf("refs are stored as %q, which is not read: all objects are searched, but where they stand is not known", storage))
 	}
 	if r.store, err = openStore(filepath.Join(commonDir, "objects"), hashLen, maxObject); err != nil {
@@ -103,6 +100,35 @@ func (r *Repository) Totals() (objects, packed int64) {
 
 // Refs returns the tips of all refs and HEADs, sorted by name.
 func (r *Repository) Refs() []Tip { return r.tips }
+
+// PlaceOfRef returns the place of what is in the name of a ref: its Object is
+// what the ref points to, its Commit where that leads through tags.
+func (r *Repository) PlaceOfRef(tip Tip) Place {
+	place := Place{Kind: Name, Path: tip.Name, Object: tip.ID}
+	id := tip.ID
+	for range maxTags {
+		typ, data, err := r.store.Read(id)
+		if err != nil {
+			return place // listed as unread by the walk
+		}
+		switch typ {
+		case Tag:
+			if id, _, err = parseTag(data); err == nil {
+				continue
+			}
+		case Commit:
+			c, err := parseCommit(data)
+			if err == nil {
+				place.Commit, place.Author, place.Time = id, c.author.who, c.author.time()
+			}
+		}
+		return place
+	}
+	return place
+}
+
+// maxTags bounds how many tags on tags are followed.
+const maxTags = 100
 
 func (r *Repository) skip(object string, err error) {
 	r.unread = append(r.unread, Unread{object, plain(err)})
@@ -220,17 +246,6 @@ func readSmall(file string) (string, error) {
 	return string(b), err
 }
 
-func readConfig(file string) (*config.Config, error) {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return config.NewConfig(), nil
-	} else if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return config.ReadConfig(f)
-}
-
 // readShallow reads which commits' parents were left on the server.
 func (r *Repository) readShallow(file string) {
 	text, err := os.ReadFile(file)
@@ -243,7 +258,7 @@ func (r *Repository) readShallow(file string) {
 	for _, line := range strings.Fields(string(text)) {
 		id, ok := ParseID(line)
 		if !ok {
-			r.skip("shallow", fmt.Errorf("it holds %.80q, which is no commit", line))
+			r.skip("shallow", errors.New("it has a line that is no commit"))
 			continue
 		}
 		r.shallow[id] = true
@@ -290,7 +305,11 @@ func (r *Repository) readIndex(file, name string) {
 		return
 	}
 	for _, e := range idx.Entries {
-		r.index = append(r.index, indexEntry{e.Name, NewID(e.Hash[:])})
+		id := NewID(e.Hash[:])
+		r.index = append(r.index, indexEntry{e.Name, id})
+		if _, ok := r.store.Ordinal(id); !ok && e.Mode != filemode.Submodule && !e.IntentToAdd {
+			r.skip(id.String(), fmt.Errorf("object is missing, though the %s names it", name))
+		}
 	}
 }
 

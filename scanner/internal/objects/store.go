@@ -29,6 +29,7 @@ type Store struct {
 	maxObject int64
 	packs     []*pack
 	loose     []looseObject // sorted by id, none that a pack has
+	spare     []looseObject // sorted by id, those that a pack has: it may be damaged
 	packed    uint32        // number of ordinals in packs
 	unread    []Unread      // found while opening
 	readers   sync.Pool     // of *reader
@@ -39,12 +40,12 @@ type looseObject struct {
 	file string
 }
 
-// maxAlternates bounds how long a chain of alternates is followed. git stops
-// after five.
-const maxAlternates = 5
+// maxAlternates bounds how long a chain of alternates is followed, as git
+// does.
+const maxAlternates = 6
 
 // openStore opens the object directory and its alternates. Objects have names
-// of hashLen bytes; those larger than maxObject are not handed out (0: no
+// of hashLen bytes; blobs larger than maxObject are not handed out (0: no
 // limit). What cannot be opened is kept as unread; that the directory itself
 // cannot be read is an error.
 func openStore(dir string, hashLen int, maxObject int64) (*Store, error) {
@@ -61,10 +62,15 @@ func openStore(dir string, hashLen int, maxObject int64) (*Store, error) {
 	}
 	slices.SortFunc(s.loose, func(a, b looseObject) int { return a.id.Compare(b.id) })
 	s.loose = slices.CompactFunc(s.loose, func(a, b looseObject) bool { return a.id == b.id })
-	s.loose = slices.DeleteFunc(s.loose, func(o looseObject) bool {
-		_, _, ok := s.findPacked(o.id)
-		return ok
-	})
+	all := s.loose
+	s.loose = nil
+	for _, o := range all {
+		if _, _, ok := s.findPacked(o.id); ok {
+			s.spare = append(s.spare, o)
+		} else {
+			s.loose = append(s.loose, o)
+		}
+	}
 	return s, nil
 }
 
@@ -167,6 +173,9 @@ func (s *Store) addAlternates(dir string, seen map[string]bool, depth int) {
 			continue
 		}
 		other := line
+		if unquoted, err := strconv.Unquote(line); err == nil { // as git quotes odd names
+			other = unquoted
+		}
 		if !filepath.IsAbs(other) {
 			other = filepath.Join(dir, other)
 		}
@@ -200,12 +209,12 @@ func (s *Store) Ordinal(id ID) (uint32, bool) {
 	if p, pos, ok := s.findPacked(id); ok {
 		return p.base + uint32(pos), true
 	}
-	i, ok := s.findLoose(id)
+	i, ok := findLoose(s.loose, id)
 	return s.packed + uint32(i), ok
 }
 
-func (s *Store) findLoose(id ID) (int, bool) {
-	return slices.BinarySearchFunc(s.loose, id, func(o looseObject, id ID) int { return o.id.Compare(id) })
+func findLoose(list []looseObject, id ID) (int, bool) {
+	return slices.BinarySearchFunc(list, id, func(o looseObject, id ID) int { return o.id.Compare(id) })
 }
 
 // An ordinalCache remembers ordinals by id. It is used by one goroutine.
@@ -305,8 +314,12 @@ func (r *reader) anywhere(id ID) (Type, []byte, error) {
 			}
 		}
 	}
-	if i, ok := r.store.findLoose(id); ok {
-		typ, data, looseErr := r.z.loose(r.store.loose[i].file)
+	for _, list := range [][]looseObject{r.store.loose, r.store.spare} {
+		i, ok := findLoose(list, id)
+		if !ok {
+			continue
+		}
+		typ, data, looseErr := r.z.loose(list[i].file, 0)
 		if looseErr == nil {
 			return typ, data, nil
 		}
@@ -384,8 +397,19 @@ func (e baseError) Error() string {
 	return fmt.Sprintf("its base %s: %v", e.id, e.err)
 }
 
-// loose reads a loose object. Its checksum is verified.
-func (f *inflater) loose(file string) (Type, []byte, error) {
+// An overLimit says that an object was left out for its size.
+type overLimit struct {
+	size  uint64
+	limit int64
+}
+
+func (e overLimit) Error() string {
+	return fmt.Sprintf("its %d bytes are over the limit of %d", e.size, e.limit)
+}
+
+// loose reads a loose object. Its checksum is verified. A blob of more than
+// limit bytes is not unpacked and gives an overLimit; 0 means no limit.
+func (f *inflater) loose(file string, limit int64) (Type, []byte, error) {
 	if info, err := os.Lstat(file); err != nil {
 		return 0, nil, err
 	} else if !info.Mode().IsRegular() {
@@ -412,6 +436,9 @@ func (f *inflater) loose(file string) (Type, []byte, error) {
 	}
 	if err := checkSize(size, len(src)); err != nil {
 		return 0, nil, err
+	}
+	if typ == Blob && limit > 0 && size > uint64(limit) {
+		return 0, nil, overLimit{size, limit}
 	}
 	data := make([]byte, size)
 	if _, err := io.ReadFull(f.checked, data); err != nil {

@@ -68,7 +68,7 @@ const (
 func (r *Repository) Trace(ctx context.Context, jobs int, hits []Hit) ([]Place, []Unread, error) {
 	t := &trace{
 		repo: r, store: r.store, hits: hits, wanted: map[ID][]int{}, workers: make([]traceWorker, jobs),
-		reached: make([]bool, len(hits)), pairs: map[pair][]intro{}, stray: map[int]stray{}, authors: map[uint32]commit{},
+		reached: make([]bool, len(hits)), pairs: map[pair][]intro{}, strays: map[int][]intro{}, authors: map[uint32]commit{},
 	}
 	for i, h := range hits {
 		t.wanted[h.ID] = append(t.wanted[h.ID], i)
@@ -83,11 +83,16 @@ func (r *Repository) Trace(ctx context.Context, jobs int, hits []Hit) ([]Place, 
 	t.sortCommits()
 	t.buildTrees()
 	t.reach()
-	t.introduce()
-	t.first()
+	if err := t.introduce(ctx); err != nil {
+		return nil, unread, err
+	}
 	t.staged()
+	t.first()
 	t.texts()
 	t.lost()
+	if t.cut {
+		unread = append(unread, Unread{"history", fmt.Sprintf("directories are deeper than %d: what is below was not followed", maxDepth)})
+	}
 	if t.overflows() {
 		unread = append(unread, Unread{"history", fmt.Sprintf("the keys stand in more than %d places: not all of them were followed", t.intros)})
 	}
@@ -119,11 +124,12 @@ type trace struct {
 	tags    map[ID]tracedTag
 	tagRef  map[ID]string // reachable tags, with a ref that leads there
 
-	reached []bool // by hit: a ref, HEAD or index leads to its object
+	reached []bool // by hit: a ref, HEAD or index leads to its object, or it has a place
 	pairs   map[pair][]intro
-	stray   map[int]stray // by hit: where an unreachable commit has it
-	steps   int           // trees compared
-	intros  int           // in pairs
+	strays  map[int][]intro // by hit: where unreachable commits have it
+	steps   int             // trees compared
+	intros  int             // in pairs and strays
+	cut     bool            // a path was too deep to be followed
 
 	authors map[uint32]commit // by ordinal
 	places  []Place
@@ -214,21 +220,16 @@ type pair struct {
 	isName bool
 }
 
-// An intro says that a commit brought a key to a path: none of its parents has
-// it there.
+// An intro says that a commit brought a hit to a path: none of its parents has
+// the key, or for strays the object, there.
 type intro struct {
-	commit int // index into commits
+	commit int // index into commits, or noCommit
 	hit    int
+	dir    string // the path before the name, with its slash
 	hold   *hold
-	dir    int // length of the path before the name
 }
 
-type stray struct {
-	commit int
-	path   string
-	hold   *hold
-	dir    int
-}
+func (i intro) path() string { return i.dir + i.hold.name }
 
 // visit keeps what one object says.
 func (t *trace) visit(number int, o Object) (hit bool, err error) {
@@ -426,6 +427,17 @@ func (n *node) sub(name string) *node {
 	return n.subs[i].node
 }
 
+// has reports whether n holds the same object under the same name.
+func (n *node) has(h *hold) bool {
+	i, _ := slices.BinarySearchFunc(n.holds, h.name, func(h hold, name string) int { return cmp.Compare(h.name, name) })
+	for ; i < len(n.holds) && n.holds[i].name == h.name; i++ {
+		if n.holds[i].isName == h.isName && n.holds[i].object == h.object {
+			return true
+		}
+	}
+	return false
+}
+
 // holding reports whether the entry of that name in n holds the key.
 func (t *trace) holding(n *node, name string, isName bool, key int) bool {
 	if n == nil {
@@ -495,8 +507,11 @@ func (t *trace) direct(id ID, ordinal uint32) {
 }
 
 // introduce finds the commits that brought a key to a path.
-func (t *trace) introduce() {
+func (t *trace) introduce(ctx context.Context) error {
 	for i, c := range t.commits {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		n := t.nodes[c.tree]
 		if n == nil {
 			continue
@@ -509,31 +524,36 @@ func (t *trace) introduce() {
 		}
 		t.compare(i, c.state, n, parents, "", 0)
 	}
+	return nil
 }
 
 // compare keeps what n, a tree of the commit at path dir, holds that none of
 // the parents' trees at that path holds.
 func (t *trace) compare(commit int, state reachability, n *node, parents []*node, dir string, depth int) {
-	if t.steps++; t.overflows() || depth > maxDepth || slices.Contains(parents, n) {
+	if t.steps++; t.overflows() || slices.Contains(parents, n) {
 		return // what is in an unchanged tree was seen where it came from
+	}
+	if depth > maxDepth {
+		t.cut = true
+		return
 	}
 	for i := range n.holds {
 		h := &n.holds[i]
 		for _, hit := range h.hits {
-			if state != unreachable {
-				t.reached[hit] = true
-			}
-			key := t.hits[hit].Key
-			if slices.ContainsFunc(parents, func(p *node) bool { return t.holding(p, h.name, h.isName, key) }) {
+			in := intro{commit, hit, dir, h}
+			if state == unreachable {
+				if !slices.ContainsFunc(parents, func(p *node) bool { return p.has(h) }) {
+					t.strays[hit] = append(t.strays[hit], in)
+					t.intros++
+				}
 				continue
 			}
-			path := dir + h.name
-			if state != unreachable {
-				p := pair{key, path, h.isName}
-				t.pairs[p] = append(t.pairs[p], intro{commit, hit, h, len(dir)})
+			t.reached[hit] = true
+			key := t.hits[hit].Key
+			if !slices.ContainsFunc(parents, func(p *node) bool { return t.holding(p, h.name, h.isName, key) }) {
+				p := pair{key, in.path(), h.isName}
+				t.pairs[p] = append(t.pairs[p], in)
 				t.intros++
-			} else if s, ok := t.stray[hit]; !ok || t.before(commit, path, s) {
-				t.stray[hit] = stray{commit, path, h, len(dir)}
 			}
 		}
 	}
@@ -550,48 +570,68 @@ func (t *trace) compare(commit int, state reachability, n *node, parents []*node
 
 func (t *trace) overflows() bool { return t.steps > maxSteps || t.intros > maxIntros }
 
-// before reports whether the commit comes before that of s, or is the same
-// with an earlier path.
-func (t *trace) before(commit int, path string, s stray) bool {
-	return cmp.Or(t.earlier(commit, s.commit), cmp.Compare(path, s.path)) < 0
-}
-
-// earlier compares two commits by committer time, then by id.
-func (t *trace) earlier(a, b int) int {
+// earlier compares two intros by committer time, then by id, then by path.
+func (t *trace) earlier(a, b intro) int {
 	return cmp.Or(
-		cmp.Compare(t.commits[a].when, t.commits[b].when),
-		t.store.ID(t.commits[a].ordinal).Compare(t.store.ID(t.commits[b].ordinal)),
+		cmp.Compare(t.commits[a.commit].when, t.commits[b.commit].when),
+		t.store.ID(t.commits[a.commit].ordinal).Compare(t.store.ID(t.commits[b.commit].ordinal)),
+		cmp.Compare(a.path(), b.path()),
 	)
 }
 
-// first keeps, of the commits that brought a key to a path, the first: by the
-// graph, then by committer time, then by id.
+// first places each pair where it was first, and each stray.
 func (t *trace) first() {
-	var several []pair
+	var groups [][]intro
+	var pairs []pair
 	for p, intros := range t.pairs {
-		if len(intros) > 1 {
-			intros = slices.DeleteFunc(intros, func(i intro) bool { return i.commit == noCommit })
-			t.pairs[p] = intros[:max(len(intros), 1)]
+		groups = append(groups, intros)
+		pairs = append(pairs, p)
+	}
+	var hits []int
+	for hit, intros := range t.strays {
+		if !t.reached[hit] {
+			groups = append(groups, intros)
+			hits = append(hits, hit)
 		}
-		if len(t.pairs[p]) > 1 {
-			several = append(several, p)
+	}
+	for i, in := range t.earliest(groups) {
+		if i < len(pairs) {
+			t.place(pairs[i], in)
 		} else {
-			t.place(p, t.pairs[p][0])
+			t.placeStray(hits[i-len(pairs)], in)
+		}
+	}
+}
+
+// earliest returns the first intro of each group: by the graph, then by
+// committer time, then by id.
+func (t *trace) earliest(groups [][]intro) []intro {
+	best := make([]intro, len(groups))
+	var several []int
+	for i, g := range groups {
+		best[i] = g[0]
+		g = slices.DeleteFunc(slices.Clone(g), func(in intro) bool { return in.commit == noCommit })
+		if len(g) == 0 {
+			continue
+		}
+		groups[i], best[i] = g, g[0]
+		if len(g) > 1 {
+			several = append(several, i)
 		}
 	}
 	if len(several) == 0 {
-		return
+		return best
 	}
-	// Sixty-four pairs at a time, a bit for each, go down the graph.
+	// Sixty-four groups at a time, a bit for each, go down the graph.
 	order := t.parentsFirst()
-	own := make([]uint64, len(t.commits))   // brought by the commit
-	above := make([]uint64, len(t.commits)) // brought by one of its ancestors
+	own := make([]uint64, len(t.commits))   // the commit is in the group
+	above := make([]uint64, len(t.commits)) // one of its ancestors is
 	for batch := range slices.Chunk(several, 64) {
 		clear(own)
 		clear(above)
-		for bit, p := range batch {
-			for _, i := range t.pairs[p] {
-				own[i.commit] |= 1 << bit
+		for bit, i := range batch {
+			for _, in := range groups[i] {
+				own[in.commit] |= 1 << bit
 			}
 		}
 		for _, c := range order {
@@ -599,19 +639,14 @@ func (t *trace) first() {
 				above[c] |= above[p] | own[p]
 			}
 		}
-		for bit, p := range batch {
-			var best *intro
-			for i, in := range t.pairs[p] {
-				if above[in.commit]&(1<<bit) == 0 && (best == nil || t.earlier(in.commit, best.commit) < 0) {
-					best = &t.pairs[p][i]
-				}
+		for bit, i := range batch {
+			roots := slices.DeleteFunc(groups[i], func(in intro) bool { return above[in.commit]&(1<<bit) != 0 })
+			if len(roots) > 0 { // none only where forged ids make commits go in a circle
+				best[i] = slices.MinFunc(roots, t.earlier)
 			}
-			if best == nil { // only where forged ids make commits go in a circle
-				best = &t.pairs[p][0]
-			}
-			t.place(p, *best)
 		}
 	}
+	return best
 }
 
 // parentsFirst returns the commits so that each stands behind its parents.
@@ -640,19 +675,35 @@ func (t *trace) parentsFirst() []uint32 {
 }
 
 // place keeps a place in a tree.
-func (t *trace) place(p pair, i intro) {
-	place := Place{Hit: i.hit, Kind: File, Path: p.path, Object: i.hold.object, Present: t.present(p)}
-	if i.commit != noCommit {
-		t.sign(&place, t.commits[i.commit].ordinal)
-		if t.commits[i.commit].state == fromNotes {
+func (t *trace) place(p pair, in intro) {
+	place := Place{Hit: in.hit, Kind: File, Path: p.path, Object: in.hold.object, Present: t.present(p)}
+	if in.commit != noCommit {
+		t.sign(&place, t.commits[in.commit].ordinal)
+		if t.commits[in.commit].state == fromNotes {
 			place.Kind = Note
 		}
 	}
 	if p.isName {
 		place.Kind = Name
-		place.Column = i.dir + t.hits[i.hit].Offset - i.hold.start + 1
+		place.Column = t.column(in)
 	}
 	t.places = append(t.places, place)
+}
+
+// placeStray keeps the place of a hit that only unreachable commits have.
+func (t *trace) placeStray(hit int, in intro) {
+	place := Place{Hit: hit, Kind: Unreachable, Path: in.path(), Object: in.hold.object}
+	t.sign(&place, t.commits[in.commit].ordinal)
+	if in.hold.isName {
+		place.Column = t.column(in)
+	}
+	t.reached[hit] = true // placed
+	t.places = append(t.places, place)
+}
+
+// column returns where in its path a name holds the hit, from 1.
+func (t *trace) column(in intro) int {
+	return len(in.dir) + t.hits[in.hit].Offset - in.hold.start + 1
 }
 
 // sign fills in what the commit says of itself.
@@ -691,14 +742,15 @@ func (t *trace) present(p pair) bool {
 
 // staged adds the places that only an index has.
 func (t *trace) staged() {
+	placed := map[pair]bool{}
 	for _, e := range t.repo.index {
 		for _, i := range t.wanted[e.id] {
 			t.reached[i] = true
 			p := pair{t.hits[i].Key, e.path, false}
-			if _, ok := t.pairs[p]; ok {
+			if t.pairs[p] != nil || placed[p] {
 				continue
 			}
-			t.pairs[p] = nil
+			placed[p] = true
 			t.places = append(t.places, Place{Hit: i, Kind: Index, Path: e.path, Object: e.id, Present: t.present(p)})
 		}
 	}
@@ -763,13 +815,7 @@ func (t *trace) lost() {
 			continue
 		}
 		place := Place{Hit: i, Kind: Unreachable, Object: hit.ID}
-		if s, ok := t.stray[i]; ok {
-			place.Path, place.Object = s.path, s.hold.object
-			t.sign(&place, t.commits[s.commit].ordinal)
-			if s.hold.isName {
-				place.Column = s.dir + hit.Offset - s.hold.start + 1
-			}
-		} else if h, ok := names[i]; ok {
+		if h, ok := names[i]; ok {
 			place.Path, place.Object, place.Column = h.name, h.object, hit.Offset-h.start+1
 		}
 		t.places = append(t.places, place)

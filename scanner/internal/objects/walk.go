@@ -2,7 +2,6 @@ package objects
 
 import (
 	"context"
-	"fmt"
 	"math/bits"
 	"runtime/debug"
 	"slices"
@@ -265,6 +264,12 @@ func (w *worker) build(forest int, entry uint32, base *buffer) error {
 	if covered && first == none {
 		return nil
 	}
+	if base == nil && first == none && w.store.maxObject > 0 {
+		if h, err := f.pack.header(int(entry)); err == nil && h.typ == Blob && h.size > uint64(w.store.maxObject) {
+			w.skip(Unread{f.pack.id(int(entry)).String(), overLimit{h.size, w.store.maxObject}.Error()})
+			return nil // without unpacking it for nobody
+		}
+	}
 	b, err := w.unpack(f.pack, int(entry), base)
 	if err != nil {
 		w.mu.Lock()
@@ -321,8 +326,8 @@ func (w *worker) unpack(p *pack, entry int, base *buffer) (b buffer, err error) 
 // handOut visits an object, and reports whether what copies from it must be
 // handed out as new.
 func (w *worker) handOut(o Object) (unsearched bool, err error) {
-	if limit := w.store.maxObject; limit > 0 && int64(len(o.Data)) > limit {
-		w.skip(Unread{o.ID.String(), fmt.Sprintf("%s of %d bytes is over the limit of %d", o.Type, len(o.Data), limit)})
+	if limit := w.store.maxObject; limit > 0 && o.Type == Blob && int64(len(o.Data)) > limit {
+		w.skip(Unread{o.ID.String(), overLimit{uint64(len(o.Data)), limit}.Error()})
 		return true, nil
 	}
 	w.progress.Objects.Add(1)
@@ -337,7 +342,7 @@ func (w *walk) skip(u Unread) {
 
 func (w *worker) loose(number int) error {
 	l := w.store.loose[number]
-	typ, data, err := w.z.loose(l.file)
+	typ, data, err := w.z.loose(l.file, w.store.maxObject)
 	if err != nil {
 		w.skip(Unread{l.id.String(), plain(err)})
 		return nil
