@@ -3,6 +3,7 @@ package finding
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -12,7 +13,7 @@ import (
 // printed. It is wider than the rules on purpose: a file name that is redacted
 // needlessly is a nuisance, a key that is printed is a leak.
 var keyShaped = regexp.MustCompile(
-	`[A-Za-z0-9_-]*T3BlbkFJ[A-Za-z0-9_-]*` + // every key since 2023
+	`[A-Za-z0-9_-]*` + marker + `[A-Za-z0-9_-]*` + // every key since 2023
 		`|sk-(?:[A-Za-z0-9]+-)?[A-Za-z0-9]{40,}` + // the oldest, without the marker
 		`|sess-[A-Za-z0-9]{32,}` +
 		`|ek_[A-Za-z0-9]{24,}`)
@@ -30,11 +31,31 @@ func Redact(s string) string {
 				start = min(start, i)
 			}
 		}
-		if start == len(run) || strings.Contains(run[:start], "T3BlbkFJ") {
+		if start == len(run) || strings.Contains(run[:start], marker) {
 			start = 0
 		}
-		return run[:start] + redact(run[start:])
+		end := start + keyLength(run[start:])
+		return run[:start] + redact(run[start:end]) + run[end:]
 	})
+}
+
+// marker stands in the middle of every key since 2023: base64 for "OpenAI".
+const marker = "T3BlbkFJ"
+
+// keyLength returns how much of run is the key that it begins with. What
+// follows a key whose halves have a length that OpenAI issues, and is too short
+// to be of use to anybody, belongs to the text around it: a file may be called
+// by a key and "-old".
+func keyLength(run string) int {
+	const harmless = 8
+	prefix := publicPrefix(run)
+	at := strings.Index(run, marker)
+	if half := at - len(prefix); prefix != "" && slices.Contains([]int{20, 46, 58, 74}, half) {
+		if n := at + len(marker) + half; n <= len(run) && len(run)-n <= harmless {
+			return n
+		}
+	}
+	return len(run)
 }
 
 // Printable returns s fit for a terminal and for people: redacted, control and

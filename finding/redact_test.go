@@ -25,6 +25,8 @@ func TestRedact(t *testing.T) {
 		{"alone", project, "sk-proj-..." + tail},
 		{"a file name", "keys/" + project + ".txt", "keys/sk-proj-..." + tail + ".txt"},
 		{"text before it in the same word", "old_" + project, "old_sk-proj-..." + tail},
+		{"text behind it in the same word", project + "-old_2", "sk-proj-..." + tail + "-old_2"},
+		{"more behind it than is harmless", project + "123456789", "sk-proj-...6789"},
 		{"oldest", "x=" + oldest + ";", "x=sk-...3dE6;"},
 		{"two keys back to back", key("sk-", 20) + "-" + project, "sk-..." + tail},
 		{"marker without a prefix before one", "aaaaaaaaaa" + marker + "bbbbbbbbbbbb-" + project, "..." + tail},

@@ -68,14 +68,17 @@ func redact(key string) string {
 	if len(key) < minRedactable {
 		return "..."
 	}
-	prefix := ""
+	return publicPrefix(key) + "..." + key[len(key)-4:]
+}
+
+// publicPrefix returns which public prefix key begins with, or "".
+func publicPrefix(key string) string {
 	for _, p := range publicPrefixes {
 		if strings.HasPrefix(key, p) {
-			prefix = p
-			break
+			return p
 		}
 	}
-	return prefix + "..." + key[len(key)-4:]
+	return ""
 }
 
 // String returns the redacted form.
