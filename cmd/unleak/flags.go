@@ -17,9 +17,9 @@ import (
 
 // scanFlags are what every command that scans may be told.
 type scanFlags struct {
-	config        string
+	config        fileName
 	format        choice
-	output        string
+	output        fileName
 	minConfidence choice
 	jobs          count
 	maxObject     size
@@ -37,15 +37,44 @@ func (f *scanFlags) register(flags *pflag.FlagSet) {
 	f.jobs = count{value: runtime.GOMAXPROCS(0), least: 1}
 	flags.SortFlags = false
 	flags.VarP(&f.format, "format", "f", "write the report as `FORMAT`: "+f.format.alternatives())
-	flags.StringVarP(&f.output, "output", "o", "", "write the report to `FILE` instead of standard output")
+	flags.VarP(&f.output, "output", "o", "write the report to `FILE` instead of standard output")
 	flags.Var(&f.minConfidence, "min-confidence", "leave out what is less certain than `LEVEL`: "+f.minConfidence.alternatives())
 	flags.Var(&f.maxObject, "max-object-size", "skip objects larger than `SIZE`, such as 10MB or 1GiB; the scan is incomplete then (default no limit)")
 	flags.VarP(&f.jobs, "jobs", "j", "read with `N` threads")
-	flags.StringVarP(&f.config, "config", "c", "", "read the configuration from `FILE` instead of the user's")
+	flags.VarP(&f.config, "config", "c", "read the configuration from `FILE` instead of the user's")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "leave nothing out of long lists")
 	flags.BoolVar(&f.noColor, "no-color", false, "write no colours")
 }
+
+// A fileName is the value of a flag that names a file. An empty one is a
+// variable of the shell that is not set.
+type fileName string
+
+func (n *fileName) Set(s string) error {
+	if s == "" {
+		return errors.New("must name a file; leave the flag out for the default")
+	}
+	*n = fileName(s)
+	return nil
+}
+
+func (n *fileName) String() string { return string(*n) }
+func (n *fileName) Type() string   { return "file" }
+
+// A repoName is the value of a flag that names a repository on GitHub.
+type repoName string
+
+func (n *repoName) Set(s string) error {
+	if !repository.MatchString(s) {
+		return errors.New("must be OWNER/NAME")
+	}
+	*n = repoName(s)
+	return nil
+}
+
+func (n *repoName) String() string { return string(*n) }
+func (n *repoName) Type() string   { return "repository" }
 
 // A choice is the value of a flag that takes one of a few words.
 type choice struct {

@@ -50,9 +50,9 @@ func (a *app) openOutput(f scanFlags) (*output, error) {
 		out.style.Color, out.style.Width = a.appearance(f)
 		return out, nil
 	}
-	path, err := filepath.EvalSymlinks(f.output)
+	path, err := filepath.EvalSymlinks(string(f.output))
 	if errors.Is(err, fs.ErrNotExist) {
-		path, err = f.output, nil
+		path, err = string(f.output), nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--output: %w", err)

@@ -25,14 +25,14 @@ import (
 // respondFlags are what respond may be told besides what scan may.
 type respondFlags struct {
 	scan           scanFlags
-	repo           string
-	issueRepo      string
+	repo           repoName
+	issueRepo      repoName
 	dryRun         bool
 	noIssue        bool
 	maxRevocations count
 	verifyInterval span
 	verifyTimeout  span
-	ledger         string
+	ledger         fileName
 }
 
 func (f *respondFlags) register(flags *pflag.FlagSet) {
@@ -41,13 +41,13 @@ func (f *respondFlags) register(flags *pflag.FlagSet) {
 	f.verifyTimeout = span(15 * time.Minute)
 	flags.SortFlags = false
 	flags.BoolVar(&f.dryRun, "dry-run", false, "change nothing, and report what would be done")
-	flags.StringVar(&f.repo, "repo", "", "the leak is in the GitHub repository `OWNER/NAME` (default that of the origin remote)")
-	flags.StringVar(&f.issueRepo, "issue-repo", "", "file issues in the GitHub repository `OWNER/NAME` (default that of the leak)")
+	flags.Var(&f.repo, "repo", "the leak is in the GitHub repository `OWNER/NAME` (default that of the origin remote)")
+	flags.Var(&f.issueRepo, "issue-repo", "file issues in the GitHub repository `OWNER/NAME` (default that of the leak)")
 	flags.BoolVar(&f.noIssue, "no-issue", false, "file no issues")
 	flags.Var(&f.maxRevocations, "max-revocations", "revoke at most `N` keys")
 	flags.Var(&f.verifyInterval, "verify-interval", "ask every `TIME` whether a revoked key is dead")
 	flags.Var(&f.verifyTimeout, "verify-timeout", "stop asking after `TIME`")
-	flags.StringVar(&f.ledger, "ledger", "", "keep the record of what was done in `FILE` (default in the user's directory for state)")
+	flags.Var(&f.ledger, "ledger", "keep the record of what was done in `FILE` (default in the user's directory for state)")
 	f.scan.register(flags)
 }
 
@@ -83,7 +83,7 @@ something could not be read, listed or filed.`,
 
 // respond checks everything that could stop it half way before it begins.
 func (a *app) respond(cmd *cobra.Command, target string, f respondFlags) error {
-	conf, err := a.configuration(f.scan.config)
+	conf, err := a.configuration(string(f.scan.config))
 	if err != nil {
 		return err
 	}
@@ -170,17 +170,14 @@ func (a *app) responderConfig(cmd *cobra.Command, conf configuration, target, or
 	if err != nil {
 		return cfg, err
 	}
-	cfg.Repo, err = a.leakRepository(cmd, f.repo, target, origin)
+	cfg.Repo, err = a.leakRepository(string(f.repo), target, origin)
 	if f.noIssue {
 		return cfg, nil
 	}
 	if err != nil {
 		return cfg, err
 	}
-	if f.issueRepo != "" && !repository.MatchString(f.issueRepo) {
-		return cfg, mistake(cmd, "--issue-repo %q: must be OWNER/NAME", f.issueRepo)
-	}
-	cfg.IssueRepo = cmp.Or(f.issueRepo, conf.Issue.Repo, cfg.Repo)
+	cfg.IssueRepo = cmp.Or(string(f.issueRepo), conf.Issue.Repo, cfg.Repo)
 	token := cmp.Or(a.getenv("GITHUB_TOKEN"), a.getenv("GH_TOKEN"))
 	switch {
 	case token == "" && f.dryRun:
@@ -199,11 +196,8 @@ func (a *app) responderConfig(cmd *cobra.Command, conf configuration, target, or
 // leakRepository returns the GitHub repository that the target is a copy of:
 // what the flag says, else what a workflow of that repository says of its
 // workspace, else what the remote called origin says.
-func (a *app) leakRepository(cmd *cobra.Command, flag, target, origin string) (string, error) {
+func (a *app) leakRepository(flag, target, origin string) (string, error) {
 	if flag != "" {
-		if !repository.MatchString(flag) {
-			return "", mistake(cmd, "--repo %q: must be OWNER/NAME", flag)
-		}
 		return flag, nil
 	}
 	if name := a.getenv("GITHUB_REPOSITORY"); name != "" && sameDirectory(target, cmp.Or(a.getenv("GITHUB_WORKSPACE"), ".")) {
@@ -256,7 +250,7 @@ func repositoryAt(remote, server string) string {
 // openLedger opens the ledger. A dry run writes none, so it has one only if
 // there is one.
 func (a *app) openLedger(f respondFlags) (*responder.Ledger, error) {
-	path := f.ledger
+	path := string(f.ledger)
 	if path == "" {
 		var err error
 		if path, err = responder.DefaultLedgerPath(a.getenv); err != nil {

@@ -34,7 +34,7 @@ could not be read.`,
 		Args: oneTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target := targetOf(args)
-			if _, err := a.configuration(f.config); err != nil {
+			if _, err := a.configuration(string(f.config)); err != nil {
 				return err
 			}
 			repo, err := openTarget(target, f)
