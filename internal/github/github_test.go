@@ -284,6 +284,33 @@ func TestIssues(t *testing.T) {
 	})
 }
 
+// An issue is asked for by its number where its label is not to be had.
+func TestIssue(t *testing.T) {
+	bubble(t, func(t *testing.T, gh *sandbox.GitHub, c *Client) {
+		gh.AddIssue("acme/app", sandbox.Issue{Title: "t", Body: "b"})
+		gh.AddIssue("acme/app", sandbox.Issue{Title: "t", PullRequest: true})
+		issue, err := c.Issue(t.Context(), "acme/app", 1)
+		if err != nil || issue.Number != 1 || issue.Body != "b" || issue.State != "open" {
+			t.Errorf("%+v, %v", issue, err)
+		}
+		for _, number := range []int{2, 3} {
+			if issue, err := c.Issue(t.Context(), "acme/app", number); !errors.Is(err, ErrNotFound) || issue.Number != 0 {
+				t.Errorf("%d: %+v, %v", number, issue, err)
+			}
+		}
+	})
+	for name, answer := range map[string]http.HandlerFunc{
+		"deleted": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"message":"This issue was deleted"}`, http.StatusGone) },
+		"moved":   func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"number":7}`) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			if _, err := serve(t, answer).Issue(t.Context(), "acme/app", 1); !errors.Is(err, ErrNotFound) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+}
+
 // A list that never ends is an error, and soon.
 func TestIssuesWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -118,6 +118,28 @@ func (c *Client) Issues(ctx context.Context, repo, label string) ([]Issue, error
 		repo, maxPages*perPage, label)
 }
 
+// Issue returns one issue of repo, whatever its labels. The error meets
+// [ErrNotFound] if it was deleted or moved to another repository, or if that
+// number is a pull request's.
+func (c *Client) Issue(ctx context.Context, repo string, number int) (Issue, error) {
+	owner, name, err := split(repo)
+	if err != nil {
+		return Issue{}, err
+	}
+	var answer github.Issue
+	_, err = c.get(ctx, fmt.Sprintf("repos/%s/%s/issues/%d", owner, name, number), &answer)
+	var gone *Error
+	switch {
+	case errors.As(err, &gone) && gone.Status == http.StatusGone:
+		return Issue{}, fmt.Errorf("%s#%d was deleted: %w", repo, number, ErrNotFound)
+	case err != nil:
+		return Issue{}, explain(err, repo, issuesWrite)
+	case answer.IsPullRequest(), answer.GetNumber() != number: // GitHub redirects to where an issue was moved
+		return Issue{}, fmt.Errorf("%s#%d is no issue of that repository: %w", repo, number, ErrNotFound)
+	}
+	return newIssue(&answer), nil
+}
+
 // CreateIssue files an issue. It first makes the labels that repo does not
 // have yet.
 //
