@@ -44,20 +44,19 @@ func readConfig(file string) (map[string]string, error) {
 // configSection returns the name of the section that line begins, and what
 // stands behind its bracket.
 func configSection(line string) (section, rest string) {
+	kind, _, quoted := strings.Cut(line[1:], `"`)
 	name, rest, ok := strings.Cut(line[1:], "]")
-	kind, sub, quoted := strings.Cut(name, `"`)
-	if quoted {
+	section = strings.ToLower(strings.TrimSpace(name))
+	if quoted && len(kind) < len(name) {
 		// The subsection may hold brackets: it ends with its quotes.
-		sub, rest = configQuoted(line[1+len(kind)+1:])
+		name, rest = configQuoted(line[1+len(kind)+1:])
 		rest, ok = strings.CutPrefix(strings.TrimSpace(rest), "]")
-		name = strings.ToLower(strings.TrimSpace(kind)) + "." + sub
-	} else {
-		name = strings.ToLower(strings.TrimSpace(name))
+		section = strings.ToLower(strings.TrimSpace(kind)) + "." + name
 	}
 	if !ok {
 		return "", ""
 	}
-	return name, strings.TrimSpace(rest)
+	return section, strings.TrimSpace(rest)
 }
 
 // configQuoted returns the text up to the next quotes, with its backslashes

@@ -15,6 +15,7 @@ func TestReadConfig(t *testing.T) {
 		{"on one line", "[extensions] objectFormat = sha256", "extensions.objectformat", "sha256"},
 		{"old form of a subsection", "[remote.origin]\nurl = x", "remote.origin.url", "x"},
 		{"bracket in a subsection", "[a \"x]y\"] b = c", "a.x]y.b", "c"},
+		{"quotes behind the section", "[a] b = \"c\"", "a.b", "c"},
 		{"case", "[EXTENSIONS]\nObjectFormat=sha256", "extensions.objectformat", "sha256"},
 		{"byte order mark", "\ufeff[core]\nbare = true", "core.bare", "true"},
 		{"quotes and escapes", "[a]\nb = \" x\\ty\\\" # no comment\" # comment", "a.b", " x\ty\" # no comment"},
