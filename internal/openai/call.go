@@ -106,32 +106,54 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, v any) 
 	})
 }
 
-// remove deletes what stands at path. When an earlier answer to the same
-// question was lost, what is gone now was deleted by it.
+// remove deletes what stands at path. It is repeated after a limit alone, which
+// says that nothing was done. Where the deletion may have been done and may
+// not, the error is ErrOutcomeUnknown: looking is better than sending it again.
 func (c *Client) remove(ctx context.Context, path string) error {
 	lost := false
-	return c.repeat(ctx, http.MethodDelete, path, func() error {
+	err := c.repeat(ctx, http.MethodDelete, path, func() error {
 		a, err := c.ask(ctx, http.MethodDelete, path, nil)
 		switch {
-		case a.ok(), lost && a.status == http.StatusNotFound:
-			return nil // judged by the status alone: servers differ in what they say
-		case a.status == 0, a.status >= 500:
-			lost = true
+		case a.ok() && !denied(a.body):
+			return nil // whatever became of the body: servers differ in what they say
+		case a.ok():
+			err = errors.New("the answer is a success and says that nothing was deleted")
+		}
+		if lost = a.ok() || a.status == 0 || a.status >= 500; lost {
+			return backoff.Permanent(err)
 		}
 		return err
 	})
+	if err != nil && lost {
+		return fmt.Errorf("%w; %w", err, ErrOutcomeUnknown)
+	}
+	return err
+}
+
+// denied reports whether the answer to a deletion says in so many words that
+// there was none.
+func denied(body []byte) bool {
+	var said struct {
+		Deleted *bool `json:"deleted"`
+	}
+	return json.Unmarshal(body, &said) == nil && said.Deleted != nil && !*said.Deleted
 }
 
 // repeat calls attempt until it succeeds, fails in a way that asking again
 // cannot mend, ctx is done, or the next attempt would come after the time for
-// repeating. It returns the last attempt's *Error, or an error that names the
-// call.
+// repeating or after ctx's deadline. It returns the last attempt's *Error, or an
+// error that names the call.
 func (c *Client) repeat(ctx context.Context, method, path string, attempt func() error) error {
+	within := c.retry
+	if deadline, ok := ctx.Deadline(); ok {
+		// Giving up in time keeps the server's words, which ctx's end would not.
+		within = max(min(within, time.Until(deadline)), 1)
+	}
 	var last error
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		last = attempt()
 		return struct{}{}, schedule(last)
-	}, backoff.WithMaxElapsedTime(c.retry))
+	}, backoff.WithMaxElapsedTime(within))
 	if err == nil {
 		return nil
 	}
@@ -149,6 +171,8 @@ func (c *Client) repeat(ctx context.Context, method, path string, attempt func()
 func schedule(err error) error {
 	refused, ok := errors.AsType[*Error](err)
 	switch {
+	case errors.As(err, new(*backoff.PermanentError)):
+		return err
 	case errors.Is(err, errTooLong), errors.As(err, new(*tls.CertificateVerificationError)):
 		return backoff.Permanent(err)
 	case !ok:

@@ -18,10 +18,15 @@ var (
 	ErrOrganization = errors.New("OPENAI_ADMIN_KEY belongs to another organization than OPENAI_ORG_ID names")
 )
 
+// ErrOutcomeUnknown is wrapped in the error of a deletion that may have taken
+// effect.
+var ErrOutcomeUnknown = errors.New("whether it took effect is not known")
+
 // An Error is an answer of the Admin API that is not the one asked for.
 // Broken connections are other errors. Its strings never hold the key that was
-// asked with; they are the server's words all the same, bounded in length and
-// not otherwise clean: redact and escape them before printing.
+// asked with, nor a run of characters that could be another; they are the
+// server's words all the same, bounded in length and not otherwise clean: redact
+// and escape them before printing.
 type Error struct {
 	Method, Path string // what was asked, below the base URL and without the query
 	Status       int
@@ -152,12 +157,24 @@ func (t *text) UnmarshalJSON(data []byte) error {
 }
 
 // bounded returns s as one line of valid UTF-8 that is not longer than limit
-// bytes, marked where it was cut.
+// bytes, marked where it was cut. It cuts between words: a piece of one could be
+// a piece of something that is redacted only when it is whole.
 func bounded(s string, limit int) string {
 	s = strings.ToValidUTF8(strings.Join(strings.Fields(s), " "), "\ufffd")
 	if len(s) <= limit {
 		return s
 	}
 	const mark = "…"
-	return strings.ToValidUTF8(s[:limit-len(mark)], "") + mark
+	cut := limit - len(mark)
+	for cut > 0 && wordCharacter(s[cut-1]) && wordCharacter(s[cut]) {
+		cut--
+	}
+	return strings.ToValidUTF8(s[:cut], "") + mark
 }
+
+func wordCharacter(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '_' || c == '-'
+}
+
+// shown returns what an answer says in place of an id, fit for an error.
+func shown(id string) string { return bounded(hideRuns(id), 60) }

@@ -122,6 +122,34 @@ func TestHide(t *testing.T) {
 	}
 }
 
+// What an error carries holds no other key either, whole or in pieces that
+// nobody could tell for one.
+func TestCleanHidesWhatCouldBeAKey(t *testing.T) {
+	c := newCredential(adminKey)
+	other := made("sk-proj-", 74, "y3mA")
+	for _, at := range []int{0, 300, maxMessage - 160, maxMessage - 90, maxMessage - 20} {
+		for _, before := range []string{strings.Repeat("word ", 200)[:at], strings.Repeat("é", at/2), strings.Repeat("-/", at/2)} {
+			got := c.clean(before + other + " and more" + strings.Repeat(" words", 100))
+			for i := len("sk-proj-"); i+9 <= len(other); i++ {
+				if strings.Contains(got, other[i:i+9]) {
+					t.Fatalf("%q of a key at %d got through: %q", other[i:i+9], at, got)
+				}
+			}
+			if len(got) < at-41 {
+				t.Errorf("of %d bytes are left %q", at, got)
+			}
+		}
+	}
+	for _, harmless := range []string{"project proj_abcdefghijklmnopqrstuvwx not found", "api.management.read, org-abcdefghijklmnopqrstuvwx"} {
+		if got := c.clean(harmless); got != harmless {
+			t.Errorf("%q became %q", harmless, got)
+		}
+	}
+	if _, err := segment("../" + other); err == nil || strings.Contains(err.Error(), other[20:30]) {
+		t.Errorf("an id that is a key: %v", err)
+	}
+}
+
 // FuzzClean asserts that no run of a key that is longer than what OpenAI shows
 // gets through, that the result is bounded, and one line of valid UTF-8.
 func FuzzClean(f *testing.F) {

@@ -81,9 +81,9 @@ func (c *Client) AdminKey(ctx context.Context, id string) (Key, error) {
 	return c.key(ctx, path, "", id)
 }
 
-// DeleteProjectKey deletes a key of a project. The deletion is repeated after
-// lost answers, and has succeeded when a repetition meets a key that is gone.
-// It is ErrNotFound if the key was gone before.
+// DeleteProjectKey deletes a key of a project. The error is ErrNotFound if the
+// key was gone before, and ErrOutcomeUnknown if the answer was lost or says that
+// nothing was deleted: look the key up before sending the deletion again.
 func (c *Client) DeleteProjectKey(ctx context.Context, project, id string) error {
 	path, err := c.projectKeyPath(project, id)
 	if err != nil {
@@ -199,7 +199,7 @@ func (p page[T]) next(seen map[string]bool) (string, error) {
 		case id == "":
 			return "", errors.New("the list holds an entry without id")
 		case seen[id]:
-			return "", fmt.Errorf("the list repeats %q", id)
+			return "", fmt.Errorf("the list repeats %q", shown(id))
 		default:
 			seen[id] = true
 		}

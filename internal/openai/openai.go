@@ -213,7 +213,7 @@ func sendable(s string) bool {
 // server on the way may undo the escaping.
 func segment(id string) (string, error) {
 	if id == "" || id == "." || id == ".." || strings.ContainsAny(id, `/\`) || !sendable(id) {
-		return "", fmt.Errorf("%.60q cannot be an id", id)
+		return "", fmt.Errorf("%q cannot be an id", shown(id))
 	}
 	return url.PathEscape(id), nil
 }

@@ -70,7 +70,7 @@ func (c *Client) ProbeAdmin(ctx context.Context, key string) (Answer, error) {
 func (c *Client) probe(ctx context.Context, path string, key credential, header http.Header) (Answer, error) {
 	for name := range header {
 		if !sendable(header.Get(name)) {
-			return Answer{Verdict: Unknown}, fmt.Errorf("GET %s: %s cannot hold %.60q", path, name, header.Get(name))
+			return Answer{Verdict: Unknown}, fmt.Errorf("GET %s: %s cannot hold %q", path, name, shown(header.Get(name)))
 		}
 	}
 	if !sendable(*key.value) || *key.value == "" {
