@@ -2,6 +2,7 @@ package responder
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -49,6 +50,11 @@ var knownMask = regexp.MustCompile(`^([A-Za-z0-9_-]*)(\*+|\.\.\.|…)([A-Za-z0-9
 // for one hidden character each. Fewer may be an ellipsis.
 const trustedFiller = 5
 
+// keyLengths are the lengths of keys that OpenAI is known to have issued. A row
+// of asterisks that makes another one may be as wide for every key, and says
+// nothing of a key's length.
+var keyLengths = [...]int{51, 56, 111, 132, 133, 135, 164, 167}
+
 // compare tells whether masked can be the masked value of key.
 func compare(masked, key string) likeness {
 	form := knownMask.FindStringSubmatch(masked)
@@ -59,10 +65,12 @@ func compare(masked, key string) likeness {
 	switch {
 	case !strings.HasPrefix(key, head), !strings.HasSuffix(key, tail), len(head)+len(tail) >= len(key):
 		return different
-	case filler[0] == '*' && len(filler) >= trustedFiller && len(masked) != len(key):
+	case filler[0] != '*' || len(filler) < trustedFiller || len(masked) == len(key):
+		return same
+	case slices.Contains(keyLengths[:], len(masked)):
 		return different
 	}
-	return same
+	return unclear
 }
 
 // compareUnknown judges a masked value of unknown form by the ends it shows.

@@ -38,9 +38,8 @@ func TestCompare(t *testing.T) {
 		{"four asterisks are an ellipsis", "sk-proj-****1b3A", same},
 		{"no beginning", "..." + "1b3A", same},
 
-		{"five asterisks count", "sk-proj-*****1b3A", different},
-		{"one asterisk short", "sk-proj-" + stars(151) + "1b3A", different},
-		{"one asterisk long", "sk-proj-" + stars(153) + "1b3A", different},
+		{"another length", "sk-proj-" + stars(120) + "1b3A", different},
+		{"the shortest length", "sk-proj-" + stars(44) + "1b3A", different},
 		{"another tail", "sk-proj-" + stars(152) + "1b3B", different},
 		{"another tail behind dots", "sk-proj-...1b3B", different},
 		{"another kind", "sk-svcac" + stars(152) + "1b3A", different},
@@ -52,6 +51,12 @@ func TestCompare(t *testing.T) {
 		{"no beginning, unknown filler, another tail", "••••1b3B", different},
 		{"a word, another kind", "sk-svcacct-hidden", different},
 
+		{"five asterisks are no length", "sk-proj-*****1b3A", unclear},
+		{"eight asterisks are no length", "sk-proj-" + stars(8) + "1b3A", unclear},
+		{"forty-eight asterisks are no length", "sk-proj-" + stars(48) + "1b3A", unclear},
+		{"one asterisk short", "sk-proj-" + stars(151) + "1b3A", unclear},
+		{"one asterisk long", "sk-proj-" + stars(153) + "1b3A", unclear},
+		{"no length, another tail", "sk-proj-" + stars(8) + "1b3B", different},
 		{"two trailing characters", "sk-proj-" + stars(154) + "3A", unclear},
 		{"no trailing characters", "sk-proj-...", unclear},
 		{"two dots", "sk-proj-..1b3A", unclear},
@@ -79,7 +84,7 @@ func TestMatchKeysSortsOut(t *testing.T) {
 	key := madeUpKey("sk-"+"proj-", 58, "9zQA")
 	m := matchKeys(finding.NewSecret(key), []openai.Key{
 		{ID: "key_fits", Redacted: key[:8] + strings.Repeat("*", len(key)-12) + key[len(key)-4:]},
-		{ID: "key_longer", Redacted: key[:8] + strings.Repeat("*", len(key)) + key[len(key)-4:]},
+		{ID: "key_longer", Redacted: key[:8] + strings.Repeat("*", 152) + key[len(key)-4:]},
 		{ID: "key_odd", Redacted: "(hidden)"},
 		{ID: "key_other", Redacted: "sk-admin...9zQA"},
 		{ID: "key_docs", Redacted: "sk-...zQA"},
