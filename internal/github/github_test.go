@@ -300,8 +300,10 @@ func TestIssue(t *testing.T) {
 		}
 	})
 	for name, answer := range map[string]http.HandlerFunc{
-		"deleted": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"message":"This issue was deleted"}`, http.StatusGone) },
-		"moved":   func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"number":7}`) },
+		"deleted": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"message":"This issue was deleted"}`, http.StatusGone)
+		},
+		"moved": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"number":7}`) },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			if _, err := serve(t, answer).Issue(t.Context(), "acme/app", 1); !errors.Is(err, ErrNotFound) {
