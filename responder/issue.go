@@ -19,6 +19,10 @@ const (
 	issueLabel   = "leaked-key"
 	maxNewIssues = 20              // in one run: a flood of issues is read by nobody
 	announceTime = 5 * time.Second // the longest that an issue may hold up a deletion
+
+	// The longest that GitHub is given to carry out an announcement while the
+	// run goes on.
+	dispatchTime = 30 * time.Second
 )
 
 // An issueBook is what a run knows of the repository that issues go to. Its
@@ -29,6 +33,8 @@ type issueBook struct {
 	loaded  bool
 	created int
 	late    bool // an announcement failed: the next key does not wait for another
+
+	dispatched *dispatch // the announcement that was late, until it arrives
 }
 
 // load asks for the repository and its issues, unless that is known.
@@ -55,29 +61,68 @@ func (r *run) announce(ctx context.Context, inc *incident) {
 	if r.cfg.GitHub == nil || r.issues.late {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, announceTime)
+	soon, cancel := context.WithTimeout(ctx, announceTime)
 	defer cancel()
-	err := r.load(ctx)
-	if err == nil && !r.issues.repo.Public && !r.tried(inc) {
-		err = r.put(ctx, inc, stateRevoking)
+	l, due, err := r.announcement(soon, inc)
+	if err == nil && due {
+		// It is not called back when the time is up: GitHub may carry out what
+		// nobody waits for any more, and nobody would know.
+		d := &dispatch{inc: inc, letter: l, reply: make(chan reply, 1)}
+		go func() {
+			ctx, cancel := context.WithTimeout(ctx, dispatchTime)
+			defer cancel()
+			d.reply <- l.send(ctx, r.cfg.GitHub)
+		}()
+		select {
+		case got := <-d.reply:
+			err = r.receive(soon, inc, l, got)
+		case <-soon.Done():
+			r.issues.dispatched = d
+			err = context.Cause(soon)
+		}
 	}
 	if err != nil {
 		r.issues.late = true
-		// An issue whose answer was lost is only seen by asking again.
-		r.issues.loaded = inc.response.Issue != nil
-		r.cfg.Log.Warn("the issue could not be filed before the deletion; it will be tried again after it", "key", inc.Secret, "error", finding.Printable(err.Error()))
+		r.issues.loaded = false // an issue whose answer was lost is only seen by asking again
+		r.cfg.Log.Warn("the issue could not be filed before the deletion; it will be seen to after it", "key", inc.Secret, "error", finding.Printable(err.Error()))
 	}
 }
 
-// tried reports whether the issue says that the key was to be revoked already:
-// a deletion that fails in every run is not announced in every run.
-func (r *run) tried(inc *incident) bool {
-	issue, _ := r.find(inc)
+// announcement returns the letter that says that the key is being revoked, and
+// whether it is due: not in public, and not where the issue says so already. A
+// deletion that fails in every run is not announced in every run.
+func (r *run) announcement(ctx context.Context, inc *incident) (l letter, due bool, err error) {
+	if err := r.load(ctx); err != nil || r.issues.repo.Public {
+		return letter{}, false, err
+	}
+	issue, _, err := r.lookFor(ctx, inc)
+	if err != nil {
+		return letter{}, false, err
+	}
 	switch stateOf(parsePage(issue.Body, inc.Secret.Fingerprint()).block) {
 	case stateRevoking, issueState(finding.StatusFailed):
-		return true
+		return letter{}, false, nil
 	}
-	return false
+	return r.compose(ctx, inc, stateRevoking)
+}
+
+// arrive waits for the announcement about the key, if that is still on its
+// way. The error says that it is not known whether there is an issue now.
+func (r *run) arrive(ctx context.Context, inc *incident) error {
+	d := r.issues.dispatched
+	if d == nil || d.inc != inc {
+		return nil
+	}
+	r.issues.dispatched = nil
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case got := <-d.reply:
+		if err := r.receive(ctx, inc, d.letter, got); errors.Is(err, github.ErrOutcomeUnknown) {
+			return fmt.Errorf("%w; run again: it is looked for before another one is filed", err)
+		}
+		return nil // any other error is met again
+	}
 }
 
 // fileIssues brings the issues of all keys up to date.
@@ -108,7 +153,11 @@ func (r *run) fileIssues(ctx context.Context) error {
 			}
 			continue
 		}
-		switch err := r.put(ctx, inc, issueState(inc.response.Status)); {
+		err := r.arrive(ctx, inc)
+		if err == nil {
+			err = r.put(ctx, inc, issueState(inc.response.Status))
+		}
+		switch {
 		case errors.Is(err, errTooManyIssues):
 			overdue = append(overdue, inc)
 		case err != nil:
@@ -132,94 +181,176 @@ func redactedForms(incidents []*incident) string {
 	return strings.Join(names, ", ")
 }
 
+// A letter is what GitHub is to be told about a key. It holds all that is
+// needed to send it, so that it can be on its way while the run goes on.
+type letter struct {
+	repo    string
+	number  int // of the issue; 0 files a new one
+	text    github.IssueText
+	comment string     // "" where the state is the same
+	state   issueState // that the text tells
+	relabel bool       // the text is the same, and only the label is missing
+}
+
+// A reply is what GitHub made of a letter. It may hold both: an issue that
+// lacks its label comes with an error.
+type reply struct {
+	issue github.Issue
+	err   error
+}
+
+// A dispatch is a letter on its way.
+type dispatch struct {
+	inc    *incident
+	letter letter
+	reply  chan reply // gets one
+}
+
+func (l letter) send(ctx context.Context, c *github.Client) (got reply) {
+	if l.number == 0 {
+		got.issue, got.err = c.CreateIssue(ctx, l.repo, l.text)
+		return got
+	}
+	got.issue, got.err = c.UpdateIssue(ctx, l.repo, l.number, l.text)
+	if got.issue.Number != 0 && l.comment != "" {
+		got.err = errors.Join(got.err, c.Comment(ctx, l.repo, l.number, l.comment))
+	}
+	return got
+}
+
 // put makes the issue about a key say what is true now: it updates the issue
 // if there is one, and files one if there is none. Nothing is sent if nothing
 // changes.
 func (r *run) put(ctx context.Context, inc *incident, state issueState) error {
-	block := r.block(inc, state)
-	old, ok := r.find(inc)
-	if !ok {
-		return r.create(ctx, inc, state, block)
+	l, due, err := r.compose(ctx, inc, state)
+	if err != nil || !due {
+		return err
 	}
-	inc.response.Issue = r.reference(old)
-	page := parsePage(old.Body, inc.Secret.Fingerprint())
-	title := title(inc, state)
-	if !isTitle(inc, old.Title) {
-		title = old.Title // people have named it
-	}
-	block = keepTicks(block, page.block)
-	if block == page.block && title == old.Title {
-		return nil
-	}
-	changed := stateOf(page.block) != state
-	updated, err := r.cfg.GitHub.UpdateIssue(ctx, r.issues.repo.Name, old.Number, github.IssueText{
-		Title:  title,
-		Body:   page.with(block),
-		Labels: []string{issueLabel},
-	})
-	if updated.Number != 0 {
-		r.issues.replace(updated)
-		r.record(inc, entry{Event: eventIssue, Issue: updated.Number, Detail: "updated: " + string(state)})
-	}
-	if err == nil && changed {
-		err = r.cfg.GitHub.Comment(ctx, r.issues.repo.Name, old.Number, comment(state, inc.response))
-	}
-	return err
+	return r.receive(ctx, inc, l, l.send(ctx, r.cfg.GitHub))
 }
 
-func (r *run) create(ctx context.Context, inc *incident, state issueState, block string) error {
-	if r.issues.created >= maxNewIssues {
-		return errTooManyIssues
+// compose returns the letter that makes the issue about a key tell the state,
+// and whether it is due.
+func (r *run) compose(ctx context.Context, inc *incident, state issueState) (l letter, due bool, err error) {
+	old, ok, err := r.lookFor(ctx, inc)
+	if err != nil {
+		return letter{}, false, err
 	}
-	r.issues.created++
-	created, err := r.cfg.GitHub.CreateIssue(ctx, r.issues.repo.Name, github.IssueText{
-		Title:  title(inc, state),
-		Body:   page{marker: marker(inc.Secret.Fingerprint())}.with(block),
-		Labels: []string{issueLabel},
-	})
-	if errors.Is(err, github.ErrOutcomeUnknown) && ctx.Err() == nil {
+	l = letter{repo: r.issues.repo.Name, number: old.Number, state: state}
+	l.text = github.IssueText{Title: title(inc, state), Labels: []string{issueLabel}}
+	block := r.block(inc, state)
+	if !ok {
+		if r.issues.created >= maxNewIssues {
+			return letter{}, false, errTooManyIssues
+		}
+		r.issues.created++
+		l.text.Body = page{marker: marker(inc.Secret.Fingerprint())}.with(seal(block))
+		return l, true, nil
+	}
+	inc.response.Issue = r.reference(old)
+	if !isTitle(inc, old.Title) {
+		l.text.Title = old.Title // people have named it
+	}
+	page := parsePage(old.Body, inc.Secret.Fingerprint())
+	changed := stateOf(page.block) != state
+	if changed {
+		l.comment = comment(state, inc.response)
+	} else {
+		block = keepReason(block, page.block)
+	}
+	block = keepTicks(seal(block), page.block)
+	l.relabel = block == page.block && l.text.Title == old.Title
+	l.text.Body = old.Body
+	if block != page.block {
+		l.text.Body = page.with(block)
+	}
+	return l, !l.relabel || !labelled(old), nil
+}
+
+// labelled reports whether the issue has our label.
+func labelled(issue github.Issue) bool {
+	return slices.ContainsFunc(issue.Labels, func(l string) bool { return strings.EqualFold(l, issueLabel) })
+}
+
+// receive takes note of what came of a letter.
+func (r *run) receive(ctx context.Context, inc *incident, l letter, got reply) error {
+	if l.number == 0 && errors.Is(got.err, github.ErrOutcomeUnknown) && ctx.Err() == nil {
 		// It may be there: look before anybody files a second one.
 		r.issues.loaded = false
 		if r.load(ctx) == nil {
 			if issue, ok := r.find(inc); ok {
-				created, err = issue, nil
+				got = reply{issue: issue}
 			}
 		}
 	}
-	if created.Number != 0 {
-		r.issues.issues = append(r.issues.issues, created)
-		inc.response.Issue = r.reference(created)
-		r.record(inc, entry{Event: eventIssue, Issue: created.Number, Detail: "filed: " + string(state)})
+	if got.issue.Number == 0 {
+		return got.err
 	}
-	return err
+	r.issues.keep(got.issue)
+	inc.response.Issue = r.reference(got.issue)
+	switch e := (entry{Event: eventIssue, IssueRepo: r.issues.repo.Name, Issue: got.issue.Number}); {
+	case l.number == 0:
+		e.Detail = "filed: " + string(l.state)
+		r.record(inc, e)
+	case !l.relabel:
+		e.Detail = "updated: " + string(l.state)
+		r.record(inc, e)
+	}
+	return got.err
 }
 
-func (b *issueBook) replace(issue github.Issue) {
-	for i := range b.issues {
-		if b.issues[i].Number == issue.Number {
-			b.issues[i] = issue
-		}
-	}
+// keep puts the issue in the place of what was known of it.
+func (b *issueBook) keep(issue github.Issue) {
+	b.issues = append(slices.DeleteFunc(b.issues, func(old github.Issue) bool { return old.Number == issue.Number }), issue)
 }
 
 func (r *run) reference(issue github.Issue) *finding.Issue {
 	return &finding.Issue{Repo: r.issues.repo.Name, Number: issue.Number, URL: issue.URL}
 }
 
-// find returns the oldest issue about the key. Only issues that have our label
-// were asked for: anybody may write a marker, but not set a label.
+// lookFor returns the issue about the key: one that has our label, else the one
+// that the ledger remembers, which may have lost its label or never got it.
+func (r *run) lookFor(ctx context.Context, inc *incident) (issue github.Issue, ok bool, err error) {
+	if issue, ok := r.find(inc); ok {
+		return issue, true, nil
+	}
+	for _, e := range slices.Backward(inc.known) {
+		if e.Event != eventIssue || !strings.EqualFold(e.Repo, r.cfg.Repo) || !strings.EqualFold(e.IssueRepo, r.issues.repo.Name) {
+			continue
+		}
+		issue, err := r.cfg.GitHub.Issue(ctx, r.issues.repo.Name, e.Issue)
+		switch {
+		case errors.Is(err, github.ErrNotFound):
+			return github.Issue{}, false, nil
+		case err != nil:
+			return github.Issue{}, false, err
+		case !r.isAbout(issue, inc):
+			return github.Issue{}, false, nil
+		}
+		r.issues.keep(issue)
+		return issue, true, nil
+	}
+	return github.Issue{}, false, nil
+}
+
+// find returns the oldest issue about the key that is known. Only issues that
+// have our label were asked for: anybody may write a marker, but not set a
+// label.
 func (r *run) find(inc *incident) (github.Issue, bool) {
 	var found github.Issue
 	for _, issue := range r.issues.issues {
-		page := parsePage(issue.Body, inc.Secret.Fingerprint())
-		if !page.marked || r.scope() != "" && page.block != "" && scopeOf(page.block) != r.scope() {
-			continue
-		}
-		if found.Number == 0 || issue.Number < found.Number {
+		if r.isAbout(issue, inc) && (found.Number == 0 || issue.Number < found.Number) {
 			found = issue
 		}
 	}
 	return found, found.Number != 0
+}
+
+// isAbout reports whether the issue is that about the key in this repository.
+// One without a block, filed by hand, is about the key wherever it leaked.
+func (r *run) isAbout(issue github.Issue, inc *incident) bool {
+	page := parsePage(issue.Body, inc.Secret.Fingerprint())
+	return page.marked && (page.block == "" || scopeOf(page.block) == r.scope())
 }
 
 // scope tells apart the issues about leaks of one key in several repositories
@@ -234,11 +365,14 @@ func (r *run) scope() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// The comments that delimit our part of an issue. The one with the fingerprint
-// is the body's last line.
-const endMarker = "<!-- unleak end -->"
-
-var beginMarker = regexp.MustCompile(`^<!-- unleak begin: ([a-z]+)(?: ([0-9a-f]{16}))? -->$`)
+// The comments that delimit our part of an issue. The first tells the state and
+// the scope, the second the sum of each line that unleak wrote, so that those
+// that people wrote in between can be told. The one with the fingerprint is the
+// body's last line. White space around them does not count.
+var (
+	beginMarker = regexp.MustCompile(`^\s*<!-- unleak begin: ([a-z]+)(?: ([0-9a-f]{16}))? -->\s*$`)
+	endMarker   = regexp.MustCompile(`^\s*<!-- unleak end((?: [0-9a-f]{8})*) -->\s*$`)
+)
 
 func marker(fp finding.Fingerprint) string {
 	return fmt.Sprintf("<!-- unleak fingerprint: %s -->", fp)
@@ -277,7 +411,7 @@ func parsePage(body string, fp finding.Fingerprint) page {
 	lines := strings.Split(lineEnds.Replace(body), "\n")
 	at := -1
 	for i, line := range lines {
-		if line == p.marker {
+		if strings.TrimSpace(line) == p.marker {
 			at = i
 		}
 	}
@@ -292,7 +426,7 @@ func parsePage(body string, fp finding.Fingerprint) page {
 		if beginMarker.MatchString(line) {
 			begin = i
 		}
-		if line == endMarker && begin >= 0 {
+		if begin >= 0 && endMarker.MatchString(line) {
 			end = i
 			break // what looks like a second block is a copy that people made
 		}
@@ -310,20 +444,94 @@ func parsePage(body string, fp finding.Fingerprint) page {
 func trimLines(lines []string) string { return strings.Trim(strings.Join(lines, "\n"), "\n") }
 
 // with returns the body with another block. What people wrote stays; what
-// stood behind the marker now stands in front of it.
+// stood behind the marker now stands in front of it, and what stood within the
+// old block behind the new one.
 func (p page) with(block string) string {
 	parts := []string{p.before, block, p.after, p.marker}
+	if added := theirs(p.block, block); added != "" {
+		parts = []string{p.before, block, p.after, "Added by people:", added, p.marker}
+	}
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "\n\n")
 }
+
+// seal ends a block with the sums of its lines.
+func seal(block string) string {
+	var b strings.Builder
+	b.WriteString(block + "<!-- unleak end")
+	for line := range strings.Lines(block) {
+		b.WriteString(" " + lineSum(line))
+	}
+	b.WriteString(" -->")
+	return b.String()
+}
+
+// lineSum returns the sum of a line, whether it is ticked or not.
+func lineSum(line string) string {
+	line = strings.TrimSpace(line)
+	for _, tick := range ticks {
+		if task, ok := strings.CutPrefix(line, tick); ok {
+			line = openTick + task
+		}
+	}
+	sum := sha256.Sum256([]byte(line))
+	return hex.EncodeToString(sum[:4])
+}
+
+// sums returns those that a block ends with.
+func sums(block string) []string {
+	last := block[strings.LastIndexByte(block, '\n')+1:]
+	if m := endMarker.FindStringSubmatch(last); m != nil {
+		return strings.Fields(m[1])
+	}
+	return nil
+}
+
+// theirs returns what people wrote in the old block: the lines that unleak
+// wrote neither in it nor in the new one.
+func theirs(old, block string) string {
+	ours := append(sums(old), sums(block)...)
+	var kept []string
+	for line := range strings.SplitSeq(old, "\n") {
+		if strings.TrimSpace(line) == "" || beginMarker.MatchString(line) || endMarker.MatchString(line) || slices.Contains(ours, lineSum(line)) {
+			line = "" // what stood apart stays apart
+		}
+		kept = append(kept, line)
+	}
+	return trimLines(slices.CompactFunc(kept, func(a, b string) bool { return a == "" && b == "" }))
+}
+
+// keepReason leaves the reason as it stands in the old block, about the same
+// state: a server's words change from one answer to the next.
+func keepReason(block, old string) string {
+	known := sums(old)
+	for was := range strings.SplitSeq(old, "\n") {
+		if !strings.HasPrefix(was, reasonStart) || !slices.Contains(known, lineSum(was)) {
+			continue
+		}
+		lines := strings.Split(block, "\n")
+		for i, line := range lines {
+			if strings.HasPrefix(line, reasonStart) {
+				lines[i] = was
+			}
+		}
+		return strings.Join(lines, "\n")
+	}
+	return block
+}
+
+// How the tasks of a list begin.
+const openTick = "- [ ] "
+
+var ticks = [...]string{"- [x] ", "- [X] "}
 
 // keepTicks ticks the tasks in block that people have ticked in old.
 func keepTicks(block, old string) string {
 	ticked := make(map[string]string)
 	for line := range strings.Lines(old) {
 		line = strings.TrimSuffix(line, "\n")
-		for _, tick := range []string{"- [x] ", "- [X] "} {
+		for _, tick := range ticks {
 			if task, ok := strings.CutPrefix(line, tick); ok {
-				ticked["- [ ] "+task] = line
+				ticked[openTick+task] = line
 			}
 		}
 	}

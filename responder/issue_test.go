@@ -616,10 +616,10 @@ func FuzzCode(f *testing.F) {
 // found again.
 func FuzzPage(f *testing.F) {
 	const fp = finding.Fingerprint("0123456789abcdef0123456789abcdef")
-	block := "<!-- unleak begin: dead -->\ntext\n" + endMarker
+	block := seal("<!-- unleak begin: dead -->\ntext\n")
 	f.Add("before", "after", "more")
 	f.Add("", "", "")
-	f.Add("<!-- unleak begin: dead -->", endMarker, marker(fp))
+	f.Add("<!-- unleak begin: dead -->", "<!-- unleak end -->", marker(fp))
 	f.Add("a\r\nb\r", "\n\n", block)
 	f.Fuzz(func(t *testing.T, before, between, after string) {
 		body := before + "\n" + block + "\n" + between + "\n" + marker(fp) + "\n" + after
@@ -627,7 +627,7 @@ func FuzzPage(f *testing.F) {
 		if !p.marked {
 			t.Fatalf("the marker is lost in %q", body)
 		}
-		next := p.with("<!-- unleak begin: revoked -->\nnew\n" + endMarker)
+		next := p.with(seal("<!-- unleak begin: revoked -->\nnew\n"))
 		if !strings.HasSuffix(next, marker(fp)) {
 			t.Fatalf("%q does not end with the marker", next)
 		}

@@ -52,7 +52,11 @@ const (
 	maxReason   = 1500
 )
 
-// block returns our part of the issue. It depends on the finding and on what
+// reasonStart is what the line with the reason begins with.
+const reasonStart = "- Why it stands like this: "
+
+// block returns our part of the issue, without the comment that ends it: the
+// caller seals it. It depends on the finding and on what
 // the ledger keeps, and on no clock: the same state makes the same text.
 func (r *run) block(inc *incident, state issueState) string {
 	var (
@@ -101,7 +105,7 @@ func (r *run) block(inc *incident, state issueState) string {
 		line("- Proven dead: %s. OpenAI refuses it as a key", timeText(response.DeadAt))
 	}
 	if private && response.Reason != "" && state != stateRevoking {
-		line("- Why it stands like this: %s", code(response.Reason, maxReason))
+		line(reasonStart+"%s", code(response.Reason, maxReason))
 	}
 	if private || !foreign {
 		line("")
@@ -119,9 +123,8 @@ func (r *run) block(inc *incident, state issueState) string {
 	line("### What to do now")
 	line("")
 	for _, task := range tasks(inc.Kind, state) {
-		line("- [ ] %s", task)
+		line(openTick+"%s", task)
 	}
-	b.WriteString(endMarker)
 	return b.String()
 }
 

@@ -50,6 +50,7 @@ type entry struct {
 	Project     *recordedProject    `json:"project,omitzero"`
 	Key         *recordedKey        `json:"key,omitzero"` // as it was listed before the deletion
 	Repo        string              `json:"repo,omitzero"`
+	IssueRepo   string              `json:"issue_repo,omitzero"` // OWNER/NAME that Issue is in
 	Issue       int                 `json:"issue,omitzero"`
 	Detail      string              `json:"detail,omitzero"`
 	Prev        string              `json:"prev"`           // the hash of the line before, "" in the first
@@ -320,6 +321,7 @@ func (e *entry) redact() {
 	clean := func(s *string) { *s = clip(finding.Printable(*s), 2000) }
 	clean(&e.Detail)
 	clean(&e.Repo)
+	clean(&e.IssueRepo)
 	if e.Project != nil {
 		p := *e.Project
 		clean(&p.ID)
