@@ -9,12 +9,14 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/unleak/unleak/finding"
+	"github.com/unleak/unleak/internal/github"
 	"github.com/unleak/unleak/internal/sandbox"
 )
 
@@ -407,26 +409,47 @@ func TestASlowGitHubDelaysNoDeletion(t *testing.T) {
 	}
 }
 
-// An issue that GitHub filed while the answer took too long is found again.
-func TestAnAnnouncementWhoseAnswerIsLate(t *testing.T) {
+// Where the answer to a late announcement is lost, the issue is looked for, and
+// none is filed on the chance that there is none.
+func TestAnAnnouncementWhoseAnswerIsLost(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t).withGitHub(t, sandbox.Private)
-	slow := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w.github.ServeHTTP(rw, r)
-		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/issues") {
-			<-r.Context().Done()
-		}
-	}))
-	defer slow.Close()
-	w.server = slow.URL
-	v := projectKey("1b3A")
-	w.alpha.AddKey("ci", v, person)
-	f := leak(finding.ProjectKey, v)
-	w.mustRespond(t, f)
-	if issue := w.one(t); !strings.HasSuffix(issue.Title, ": dead") {
-		t.Errorf("title %q", issue.Title)
+	for name, filed := range map[string]bool{"filed": true, "not filed": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t).withGitHub(t, sandbox.Private)
+			var posts atomic.Int32
+			slow := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/issues") || posts.Add(1) > 1 {
+					w.github.ServeHTTP(rw, r)
+					return
+				}
+				if filed {
+					w.github.ServeHTTP(httptest.NewRecorder(), r)
+				}
+				time.Sleep(announceTime + time.Second)
+				panic(http.ErrAbortHandler) // net/http closes the connection
+			}))
+			defer slow.Close()
+			w.server = slow.URL
+			v := projectKey("1b3A")
+			w.alpha.AddKey("ci", v, person)
+			f := leak(finding.ProjectKey, v)
+			responses, err := w.respond(t, f)
+			if responses[0].Status != finding.StatusDead || posts.Load() != 1 {
+				t.Errorf("filed %d times, %+v", posts.Load(), responses[0])
+			}
+			if unknown := errors.Is(err, github.ErrOutcomeUnknown); unknown == filed {
+				t.Errorf("error: %v", err)
+			}
+			if !filed {
+				w.mustRespond(t, f)
+			}
+			if issue := w.one(t); !strings.HasSuffix(issue.Title, ": dead") {
+				t.Errorf("title %q", issue.Title)
+			}
+			w.mustChangeNothing(t, f)
+		})
 	}
-	w.mustChangeNothing(t, f)
 }
 
 // Of two issues about one key the older one is kept up to date.
