@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/unleak/unleak/finding"
+	"github.com/unleak/unleak/internal/openai"
 )
 
 // A Ledger is the record of what was done to keys: a file of JSON lines that
@@ -28,6 +29,10 @@ import (
 // One responder at a time writes a ledger, whatever process it is in. A Ledger
 // is safe for concurrent use.
 type Ledger struct {
+	// Waiting, unless it is nil, is called when another process has the ledger
+	// and a responder begins to wait for it. It is set before the first use.
+	Waiting func(path string)
+
 	path string
 
 	turn chan struct{} // holds one value while a responder of this process has the ledger
@@ -48,7 +53,8 @@ type entry struct {
 	Redacted    string              `json:"redacted,omitzero"`
 	Status      finding.Status      `json:"status,omitzero"`
 	Project     *recordedProject    `json:"project,omitzero"`
-	Key         *recordedKey        `json:"key,omitzero"` // as it was listed before the deletion
+	Key         *recordedKey        `json:"key,omitzero"`         // as it was listed before the deletion
+	Candidates  []recordedCandidate `json:"candidates,omitempty"` // keys of its shape that were listed and not deleted
 	Repo        string              `json:"repo,omitzero"`
 	IssueRepo   string              `json:"issue_repo,omitzero"` // OWNER/NAME that Issue is in
 	Issue       int                 `json:"issue,omitzero"`
@@ -71,6 +77,10 @@ type (
 		CreatedAt  time.Time     `json:"created_at,omitzero"`
 		LastUsedAt time.Time     `json:"last_used_at,omitzero"`
 	}
+	recordedCandidate struct {
+		Project string `json:"project"` // "" for an admin key
+		Key     string `json:"key"`
+	}
 	recordedOwner struct {
 		Type  string `json:"type"`
 		ID    string `json:"id"`
@@ -79,6 +89,12 @@ type (
 	}
 )
 
+// recordCandidate names a candidate as the ledger does.
+func recordCandidate(k openai.Key) recordedCandidate {
+	const longest = 200
+	return recordedCandidate{clip(finding.Printable(k.ProjectID), longest), clip(finding.Printable(k.ID), longest)}
+}
+
 // An event is what an entry records.
 type event string
 
@@ -86,7 +102,8 @@ const (
 	eventIntent       event = "intent"        // a deletion is about to be sent
 	eventDeleted      event = "deleted"       // it was accepted, or took effect although its answer was lost
 	eventGone         event = "gone"          // the key had been deleted by somebody else
-	eventDeleteFailed event = "delete-failed" // it was refused, or its outcome is not known
+	eventDeleteFailed event = "delete-failed" // it was refused
+	eventDeleteLost   event = "delete-lost"   // it was sent, and may or may not take effect
 	eventDead         event = "dead"          // OpenAI refuses the leaked key as a key
 	eventAlive        event = "alive"         // the leaked key outlived the deletion past the time-out
 	eventLeft         event = "left"          // nothing was deleted; the status says why
@@ -94,8 +111,12 @@ const (
 	eventTorn         event = "torn"          // the line that stood here was cut short by a crash
 )
 
-// maxLine bounds a line of the ledger, in bytes.
-const maxLine = 1 << 20
+// Bounds on a line of the ledger: in bytes, and what keeps it below that. So
+// many candidates are far beyond what the last characters of keys allow.
+const (
+	maxLine       = 1 << 20
+	maxCandidates = 200
+)
 
 // DefaultLedgerPath returns where the ledger is kept unless the user says
 // otherwise: unleak/ledger.jsonl in the user's directory for state.
@@ -168,13 +189,16 @@ func (l *Ledger) acquire(ctx context.Context) (release func(), err error) {
 // because waiting inside the system could not be interrupted.
 func (l *Ledger) lock(ctx context.Context) error {
 	const pause = 100 * time.Millisecond
-	for {
+	for waiting := false; ; waiting = true {
 		taken, err := tryLockFile(l.file)
 		if err != nil {
 			return fmt.Errorf("lock the ledger %s: %w; name a file on a local disk with --ledger", l.path, err)
 		}
 		if taken {
 			return nil
+		}
+		if !waiting && l.Waiting != nil {
+			l.Waiting(l.path)
 		}
 		select {
 		case <-ctx.Done():
@@ -396,7 +420,24 @@ func (m memory) last(events ...event) (entry, bool) {
 	return entry{}, false
 }
 
-// describe fills in what earlier runs knew and did.
+// standing returns the newest entry that tells how the key stands.
+func (m memory) standing() (entry, bool) {
+	return m.last(eventIntent, eventDeleted, eventGone, eventDeleteFailed, eventDeleteLost, eventDead, eventAlive, eventLeft)
+}
+
+// candidates yields every key that was ever a candidate for it.
+func (m memory) candidates(yield func(recordedCandidate) bool) {
+	for _, e := range m {
+		for _, c := range e.Candidates {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// describe fills in what earlier runs knew and did. Whether the key is dead is
+// for this run to say.
 func (m memory) describe(response *finding.Response) {
 	if e, ok := m.last(eventIntent); ok {
 		if e.Project != nil {
@@ -407,11 +448,8 @@ func (m memory) describe(response *finding.Response) {
 			response.Key = &finding.Key{ID: k.ID, Name: k.Name, Owner: finding.Owner(k.Owner), CreatedAt: k.CreatedAt, LastUsedAt: k.LastUsedAt}
 		}
 	}
-	if e, ok := m.last(eventDeleted); ok {
+	if e, ok := m.last(eventDeleted, eventGone); ok && e.Event == eventDeleted {
 		response.RevokedAt = e.Time
-	}
-	if e, ok := m.last(eventDead); ok {
-		response.DeadAt = e.Time
 	}
 }
 

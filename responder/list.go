@@ -55,6 +55,15 @@ func (l listing) project(id string) *finding.Project {
 	return &finding.Project{ID: id}
 }
 
+// hold reports whether the key is listed.
+func (l listing) hold(key openai.Key) bool {
+	all := l.keys
+	if key.ProjectID == "" {
+		all = l.admins
+	}
+	return slices.ContainsFunc(all, func(k openai.Key) bool { return k.ID == key.ID && k.ProjectID == key.ProjectID })
+}
+
 // read returns the organization's keys. With an error, the listing holds
 // what could be read, and must not be used to decide that a key is the only
 // one of its shape.

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,9 +107,11 @@ func New(cfg Config) (*Responder, error) {
 // response for each, in the same order. It may be called again after any
 // failure: each step first looks whether it is already done.
 //
-// All keys are revoked, one after the other, before the first is proven dead:
-// a live key does not wait for another's proof. Then all are proven dead side
-// by side, and the issues are brought up to date.
+// What is to be done is decided for all keys before the first is deleted, so
+// that a contradiction between two of them is seen. Then all are revoked, one
+// after the other, before the first is proven dead: a live key does not wait for
+// another's proof. Then all are proven dead side by side, and the issues are
+// brought up to date.
 //
 // An error says that the answer is incomplete: the organization's keys could
 // not be listed in full, an issue could not be filed, ctx was done. The
@@ -159,15 +162,35 @@ type run struct {
 type incident struct {
 	finding.Finding
 	response finding.Response
-	known    memory     // what the ledger knows of it from before
-	key      openai.Key // the key it is confirmed to be; zero before
-	errs     []error    // what makes the answer incomplete
+	known    memory // what the ledger knows of it from before
+
+	answer     openai.Answer // to the first look
+	candidates []openai.Key
+	key        openai.Key // the key it is confirmed to be, or was when an earlier run deleted it; zero before
+	tried      bool       // its deletion was tried
+	unproven   bool       // what is left is to prove it dead
+	errs       []error    // what makes the answer incomplete
+}
+
+// undecided settles an incident of which something could not be asked.
+func (inc *incident) undecided(err error) {
+	inc.settle(finding.StatusUnconfirmed, "%v", err)
+	inc.incomplete("%w", err)
+}
+
+// disown takes back what was confirmed.
+func (inc *incident) disown() {
+	inc.key = openai.Key{}
+	inc.response.Project, inc.response.Key, inc.response.ConfirmedBy = nil, nil, nil
 }
 
 // settle sets the outcome for now, and the reason for it.
 func (inc *incident) settle(status finding.Status, format string, args ...any) {
-	inc.response.Status = status
-	inc.response.Reason = oneLine(fmt.Sprintf(format, args...))
+	reason := oneLine(fmt.Sprintf(format, args...))
+	if _, ok := inc.known.last(eventDead); ok && inc.response.Liveness == finding.Live {
+		reason = "IT WAS PROVEN DEAD EARLIER AND IS ACCEPTED AGAIN: " + reason
+	}
+	inc.response.Status, inc.response.Reason = status, reason
 }
 
 // oneLine makes text fit for people: joined errors are several lines.
@@ -200,21 +223,27 @@ func (r *run) do(ctx context.Context) error {
 	}
 	for _, inc := range r.incidents {
 		inc.known = r.cfg.Ledger.recall(inc.Secret.Fingerprint())
-		err := r.decide(ctx, inc, keys, listErr)
+	}
+	if err := r.lookAtAll(ctx); err != nil {
+		return errors.Join(listErr, err)
+	}
+	for _, inc := range r.incidents {
+		if err := r.decide(ctx, inc, keys, listErr); err != nil {
+			inc.undecided(err)
+		}
 		if ctx.Err() != nil {
 			return errors.Join(listErr, context.Cause(ctx))
 		}
-		if err != nil {
-			inc.settle(finding.StatusUnconfirmed, "%v", err)
-			inc.incomplete("%w", err)
-		}
+	}
+	if err := r.revokeAll(ctx); err != nil {
+		return errors.Join(listErr, err)
 	}
 	if r.cfg.Mode == Plan {
 		return listErr
 	}
 	proofs := pool.New().WithMaxGoroutines(maxProofs)
 	for _, inc := range r.incidents {
-		if inc.response.Status == finding.StatusRevoked {
+		if inc.unproven {
 			proofs.Go(func() { r.prove(ctx, inc) })
 		}
 	}
@@ -228,32 +257,54 @@ func (r *run) do(ctx context.Context) error {
 // maxProofs bounds how many keys are proven dead side by side.
 const maxProofs = 64
 
-// decide finds out what is to be done about one key and, if it is to be
-// revoked, revokes it. An error says that it could not be decided.
-func (r *run) decide(ctx context.Context, inc *incident, keys listing, listErr error) error {
-	log := r.cfg.Log.With("key", inc.Secret)
-	answer, err := r.look(ctx, inc)
-	if err != nil {
+// lookAtAll asks OpenAI about every key. One that is refused is asked again,
+// with one pause for all of them: a stray refusal must not end the matter.
+func (r *run) lookAtAll(ctx context.Context) error {
+	var refused []*incident
+	for _, inc := range r.incidents {
+		if err := r.look(ctx, inc); err != nil {
+			return err
+		}
+		if inc.answer.Verdict == openai.Dead {
+			refused = append(refused, inc)
+		}
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	if err := r.pause(ctx); err != nil {
 		return err
 	}
-	inc.response.Liveness = liveness(answer.Verdict)
-	log.Info("asked with the leaked key", "verdict", answer.Verdict, "status", answer.Status, "code", finding.Printable(answer.Code))
+	for _, inc := range refused {
+		if err := r.look(ctx, inc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decide finds out what is to be done about one key that was looked at. It
+// confirms which of the organization's keys it is, or settles the incident. An
+// error says that it could not be decided.
+func (r *run) decide(ctx context.Context, inc *incident, keys listing, listErr error) error {
+	log := r.cfg.Log.With("key", inc.Secret)
+	answer := inc.answer
 
 	found := matchKeys(inc.Secret, keys.of(inc.Kind))
+	inc.candidates = found.candidates
 	inc.response.Candidates = len(found.candidates)
 	log.Info("matched", "candidates", len(found.candidates), "unreadable", len(found.unreadable))
 
 	inUse := r.cfg.AdminKey.Reveal() != "" && inc.Secret.Fingerprint() == r.cfg.AdminKey.Fingerprint()
 	switch {
 	case answer.Verdict == openai.Dead:
-		r.alreadyDead(inc)
-		return nil
+		return r.refused(ctx, inc, keys, listErr)
 	case inUse:
 		inc.settle(finding.StatusProtected, "THE LEAKED KEY IS THE ADMIN KEY IN USE (OPENAI_ADMIN_KEY): unleak does not cut the branch it sits on. "+
 			"Make another admin key, export it as OPENAI_ADMIN_KEY and run again at once: whoever has this one owns the organization")
 		return nil
 	}
-	if done, err := r.resume(ctx, inc); done || err != nil {
+	if done, err := r.resume(ctx, inc, keys, listErr); done || err != nil {
 		return err
 	}
 	state := "it is live, and "
@@ -280,21 +331,28 @@ func (r *run) decide(ctx context.Context, inc *incident, keys listing, listErr e
 	if err != nil || !confirmed {
 		return err
 	}
-	log.Info("confirmed", "by", inc.response.ConfirmedBy, "id", finding.Printable(inc.key.ID))
-
-	switch {
-	case inc.Kind == finding.AdminKey && r.cfg.Policy.AdminKeys == ReportAdminKeys:
-		inc.settle(finding.StatusProtected, "the operator's configuration says admin_keys = %q: delete it by hand at %s", ReportAdminKeys, adminKeysPage)
-		return nil
-	case r.intents >= r.cfg.MaxRevocations:
-		inc.settle(finding.StatusLimit, "this run may revoke no more than %d (--max-revocations): look at the others, then run again", r.cfg.MaxRevocations)
-		return nil
-	case r.cfg.Mode == Plan:
-		r.intents++
-		inc.settle(finding.StatusPlanned, "it would be revoked: this is a dry run")
+	if gone, ok := inc.vanished(); ok {
+		inc.settle(finding.StatusUnconfirmed, "it is accepted where %s is now the only key of its shape, but key %s, which had that shape in an earlier run, is no longer listed. "+
+			"If that was the leaked one, OpenAI will refuse it soon: run again. If it is still accepted then, %s is the leaked one: delete it by hand at %s",
+			place(inc.key), gone.Key, place(inc.key), pageFor(inc.Kind))
+		inc.disown()
 		return nil
 	}
-	return r.revoke(ctx, inc)
+	log.Info("confirmed", "by", inc.response.ConfirmedBy, "id", finding.Printable(inc.key.ID))
+	return nil
+}
+
+// vanished returns a key that was a candidate beside the confirmed one in an
+// earlier run and is none any more: it may have been the leaked one, because a
+// deleted key is accepted for a while.
+func (inc *incident) vanished() (recordedCandidate, bool) {
+	for c := range inc.known.candidates {
+		listed := slices.ContainsFunc(inc.candidates, func(k openai.Key) bool { return recordCandidate(k) == c })
+		if !listed && c.Project == recordCandidate(inc.key).Project {
+			return c, true
+		}
+	}
+	return recordedCandidate{}, false
 }
 
 // Where people manage keys by hand.
@@ -303,16 +361,29 @@ const (
 	adminKeysPage = "https://platform.openai.com/settings/organization/admin-keys"
 )
 
+// pageFor names the page for keys of a kind.
+func pageFor(kind finding.Kind) string {
+	if kind == finding.AdminKey {
+		return adminKeysPage
+	}
+	return keysPage
+}
+
 // look asks OpenAI about the key, again if the answer proves nothing: a broken
 // connection must not leave a live key alone.
-func (r *run) look(ctx context.Context, inc *incident) (openai.Answer, error) {
+func (r *run) look(ctx context.Context, inc *incident) error {
 	for n := 1; ; n++ {
 		answer, err := r.probe(ctx, inc)
-		if err != nil || answer.Verdict != openai.Unknown || n == attempts {
-			return answer, err
+		if err != nil {
+			return err
+		}
+		inc.answer, inc.response.Liveness = answer, liveness(answer.Verdict)
+		if answer.Verdict != openai.Unknown || n == attempts {
+			r.cfg.Log.Info("asked with the leaked key", "key", inc.Secret, "verdict", answer.Verdict, "status", answer.Status, "code", finding.Printable(answer.Code))
+			return nil
 		}
 		if err := r.pause(ctx); err != nil {
-			return answer, err
+			return err
 		}
 	}
 }
@@ -344,15 +415,26 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// alreadyDead settles a key that was dead before this run did anything.
-func (r *run) alreadyDead(inc *incident) {
-	inc.known.describe(&inc.response)
-	inc.response.Status = finding.StatusDead
-	inc.response.Reason = ""
-	inc.response.AlreadyDead = true
-	if inc.response.DeadAt.IsZero() {
-		inc.response.DeadAt = time.Now().UTC()
+// refused settles a key that OpenAI refused before this run did anything. What
+// an earlier run began, or left alive, is proven dead rather than believed.
+func (r *run) refused(ctx context.Context, inc *incident, keys listing, listErr error) error {
+	last, known := inc.known.standing()
+	if known && last.Event != eventDead && r.cfg.Mode == Act {
+		if done, err := r.resume(ctx, inc, keys, listErr); done || err != nil {
+			return err
+		}
+		inc.settle(finding.StatusUnconfirmed, "OpenAI refuses it, and it is not yet proven that it is dead")
+		inc.unproven = true
+		return nil
 	}
+	inc.known.describe(&inc.response)
+	inc.response.Status, inc.response.Reason = finding.StatusDead, ""
+	inc.response.AlreadyDead = true
+	inc.response.DeadAt = time.Now().UTC()
+	if known && last.Event == eventDead {
+		inc.response.DeadAt = last.Time
+	}
+	return nil
 }
 
 func liveness(v openai.Verdict) finding.Liveness {

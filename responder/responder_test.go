@@ -972,7 +972,7 @@ func TestTheControlIsNoArchivedProject(t *testing.T) {
 		for _, r := range w.openai.Requests() {
 			asked[r.Header.Get("OpenAI-Project")]++
 		}
-		if asked["proj_alpha"] != 1 || asked["proj_beta"] != 0 || len(asked) != 3 {
+		if asked["proj_alpha"] != 2 || asked["proj_beta"] != 0 || len(asked) != 3 {
 			t.Errorf("asked in the names of %v", asked)
 		}
 	})
@@ -1209,25 +1209,26 @@ func TestAfterACrash(t *testing.T) {
 		name    string
 		deleted bool // before the crash
 		livesOn int
+		lists   int // that still show what is gone
 		entries int // of the earlier run: 1 intent, 2 deleted
 		status  finding.Status
 		deletes int // in the later run
 		events  string
 	}{
 		{name: "between intent and deletion", entries: 1, status: finding.StatusDead, deletes: 1, events: "intent intent deleted dead"},
-		{name: "between deletion and its record", deleted: true, entries: 1, status: finding.StatusDead, events: "intent dead"},
+		{name: "between deletion and its record", deleted: true, entries: 1, status: finding.StatusDead, events: "intent deleted dead"},
 		{name: "between deletion and its record, and it lives on", deleted: true, livesOn: 5, entries: 1, status: finding.StatusDead, events: "intent deleted dead"},
-		{name: "before the proof", deleted: true, entries: 2, status: finding.StatusDead, events: "intent deleted dead"},
-		{name: "before the proof, and it lives on", deleted: true, livesOn: 5, entries: 2, status: finding.StatusDead, events: "intent deleted dead"},
-		{name: "before the proof, and it lives on for ever", deleted: true, livesOn: sandbox.Forever, entries: 2, status: finding.StatusRevoked, events: "intent deleted alive"},
+		{name: "between deletion and its record, and it lives on in the list, too", deleted: true, livesOn: 5, lists: 1, entries: 1, status: finding.StatusUnconfirmed, events: "intent left"},
+		{name: "before the proof", deleted: true, lists: 2, entries: 2, status: finding.StatusDead, events: "intent deleted dead"},
+		{name: "before the proof, and it lives on", deleted: true, lists: 2, livesOn: 5, entries: 2, status: finding.StatusDead, events: "intent deleted dead"},
+		{name: "before the proof, and it lives on for ever", deleted: true, lists: 2, livesOn: sandbox.Forever, entries: 2, status: finding.StatusRevoked, events: "intent deleted alive"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				v := projectKey("1b3A")
 				k := w.alpha.AddKey("ci", v, person)
-				// The list may still show what is gone.
-				w.openai.SetFaults(sandbox.OpenAIFaults{LivesOn: tt.livesOn, StaleLists: 2})
+				w.openai.SetFaults(sandbox.OpenAIFaults{LivesOn: tt.livesOn, StaleLists: tt.lists})
 				if tt.deleted {
 					k.Delete()
 				}

@@ -4,17 +4,83 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/unleak/unleak/finding"
 	"github.com/unleak/unleak/internal/openai"
 )
 
+// revokeAll revokes every key that is confirmed, in order. What fails is tried
+// once more after all others: no key waits for the trouble of another.
+func (r *run) revokeAll(ctx context.Context) error {
+	r.contradictions()
+	var due []*incident
+	for _, inc := range r.incidents {
+		if len(inc.response.ConfirmedBy) > 0 {
+			due = append(due, inc)
+		}
+	}
+	for range 2 {
+		var again []*incident
+		for _, inc := range due {
+			if !r.mayRevoke(inc) {
+				continue
+			}
+			inc.errs = nil // of the first time
+			if worthwhile := r.revoke(ctx, inc); worthwhile {
+				again = append(again, inc)
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+		}
+		due = again
+	}
+	return nil
+}
+
+// contradictions settles the keys that were confirmed as one and the same: a
+// project that accepts both and lists one of their shape is not listed as it is.
+func (r *run) contradictions() {
+	type id struct{ project, key string }
+	are := make(map[id]int)
+	for _, inc := range r.incidents {
+		are[id{inc.key.ProjectID, inc.key.ID}]++
+	}
+	for _, inc := range r.incidents {
+		k := inc.key
+		if len(inc.response.ConfirmedBy) > 0 && are[id{k.ProjectID, k.ID}] > 1 {
+			inc.disown()
+			inc.settle(finding.StatusUnconfirmed, "two leaked keys seem to be %s: one of them is not in the list, and nothing tells which. Run again, or delete it by hand at %s", place(k), pageFor(inc.Kind))
+		}
+	}
+}
+
+// mayRevoke reports whether a confirmed key is to be deleted now; if not, the
+// incident is settled.
+func (r *run) mayRevoke(inc *incident) bool {
+	switch {
+	case inc.Kind == finding.AdminKey && r.cfg.Policy.AdminKeys == ReportAdminKeys:
+		inc.settle(finding.StatusProtected, "the operator's configuration says admin_keys = %q: delete it by hand at %s", ReportAdminKeys, adminKeysPage)
+		return false
+	case !inc.tried && r.intents >= r.cfg.MaxRevocations:
+		inc.settle(finding.StatusLimit, "this run may revoke no more than %d (--max-revocations): look at the others, then run again", r.cfg.MaxRevocations)
+		return false
+	case r.cfg.Mode == Plan:
+		r.intents++
+		inc.settle(finding.StatusPlanned, "it would be revoked: this is a dry run")
+		return false
+	}
+	return true
+}
+
 // resume picks up a key that an earlier run has begun to delete. If it is gone
 // from the organization, nothing is deleted a second time, whatever has the
 // leaked key's shape now; what is left is the proof. Otherwise the runbook
 // goes on as for any key.
-func (r *run) resume(ctx context.Context, inc *incident) (done bool, err error) {
+func (r *run) resume(ctx context.Context, inc *incident, keys listing, listErr error) (done bool, err error) {
 	intent, ok := inc.known.last(eventIntent)
 	if !ok || intent.Key == nil {
 		return false, nil
@@ -23,35 +89,48 @@ func (r *run) resume(ctx context.Context, inc *incident) (done bool, err error) 
 	if intent.Project != nil {
 		key.ProjectID = intent.Project.ID
 	}
+	outcome, _ := inc.known.last(eventIntent, eventDeleted, eventGone, eventDeleteFailed, eventDeleteLost)
+	ended := outcome.Event == eventDeleted || outcome.Event == eventGone
+	refused := inc.answer.Verdict == openai.Dead
 	_, err = r.lookUp(ctx, key)
-	switch {
-	case err == nil:
-		return false, nil
-	case !errors.Is(err, openai.ErrNotFound):
-		return true, fmt.Errorf("look up %s, which an earlier run was about to delete: %w", place(key), err)
+	if errors.Is(err, openai.ErrNotFound) {
+		inc.known.describe(&inc.response)
 	}
-	inc.key = key
-	if outcome, ok := inc.known.last(eventIntent, eventDeleted, eventGone); ok && outcome.Event == eventIntent && r.cfg.Mode == Act {
-		r.record(inc, entry{Event: eventDeleted, Detail: "an earlier run was cut short after it sent the deletion; looked up, the key is gone"})
+	switch {
+	case err != nil && !errors.Is(err, openai.ErrNotFound):
+		return true, fmt.Errorf("look up %s, which an earlier run was about to delete: %w", place(key), err)
+	case err == nil && !(ended && refused):
+		return false, nil
+	case ended, refused: // a second sign beside the lookup
+	case listErr != nil:
+		inc.settle(finding.StatusUnconfirmed, "looked up, %s, which an earlier run was about to delete, is gone, but that it is in no list either is not known: %v", place(key), listErr)
+		return true, nil
+	case keys.hold(key):
+		inc.settle(finding.StatusUnconfirmed, "looked up, %s, which an earlier run was about to delete, is gone, but it is still listed: nothing was deleted. Run again", place(key))
+		return true, nil
+	}
+	inc.key, inc.unproven = key, true
+	if !ended && r.cfg.Mode == Act {
+		e := entry{Event: eventDeleted, Detail: "an earlier run was cut short after it sent the deletion; looked up, the key is gone"}
+		if outcome.Event == eventDeleteFailed {
+			e = entry{Event: eventGone, Detail: "an earlier run's deletion was refused; looked up, the key is gone: somebody else deleted it"}
+		}
+		r.record(inc, e)
 	}
 	inc.known.describe(&inc.response)
-	inc.settle(finding.StatusRevoked, "an earlier run deleted %s, and it is not yet proven that the leaked key is dead", place(key))
+	inc.settle(finding.StatusRevoked, "%s was deleted before this run, and it is not yet proven that the leaked key is dead", place(key))
 	return true, nil
 }
 
-// revoke deletes the key that the leaked one is confirmed to be. An error says
-// that it was not tried.
-func (r *run) revoke(ctx context.Context, inc *incident) error {
-	// The list is minutes old by now. Only a lookup that finds another key
-	// stands in the way: one that finds none is no reason to leave it alone.
-	fresh, err := r.lookUp(ctx, inc.key)
-	switch {
-	case errors.Is(err, openai.ErrNotFound):
-	case err != nil:
-		return fmt.Errorf("look up %s once more before it is deleted: %w", place(inc.key), err)
-	case compare(fresh.Redacted, inc.Secret.Reveal()) != same:
-		inc.settle(finding.StatusUnconfirmed, "looked up once more, %s has another masked value than in the list: nothing was deleted. Run again", place(inc.key))
-		return nil
+// revoke deletes the key that the leaked one is confirmed to be, and reports
+// whether it is worth trying again.
+func (r *run) revoke(ctx context.Context, inc *incident) (again bool) {
+	if reason, err := r.recheck(ctx, inc); err != nil {
+		inc.undecided(err)
+		return true
+	} else if reason != "" {
+		inc.settle(finding.StatusUnconfirmed, "%s: nothing was deleted. Run again", reason)
+		return false
 	}
 	k := inc.response.Key
 	intent := entry{
@@ -64,39 +143,108 @@ func (r *run) revoke(ctx context.Context, inc *incident) error {
 		recorded := recordedProject(*p)
 		intent.Project = &recorded
 	}
-	r.intents++
+	if !inc.tried {
+		inc.tried = true
+		r.intents++
+	}
 	if !r.record(inc, intent) {
 		inc.settle(finding.StatusFailed, "nothing was deleted, because the ledger could not record that it would be: %v", errors.Join(inc.errs...))
-		return nil
+		return false
 	}
 	r.announce(ctx, inc)
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		inc.settle(finding.StatusUnconfirmed, "interrupted before it was deleted: run again")
+		return false
 	}
 
 	outcome, err := r.delete(ctx, inc.key)
-	switch {
-	case err != nil:
-		r.record(inc, entry{Event: eventDeleteFailed, Detail: err.Error()})
+	if err != nil {
+		outcome.Detail = err.Error()
+		r.record(inc, outcome)
+		if ctx.Err() != nil {
+			inc.settle(finding.StatusFailed, "the deletion of %s was interrupted while it was under way: run again to learn its outcome", place(inc.key))
+			return false
+		}
 		inc.settle(finding.StatusFailed, "the deletion of %s failed: %v%s", place(inc.key), err, r.remedy(inc, err))
-		return nil
-	case outcome.Event == eventDeleted:
+		return !refusedForGood(err)
+	}
+	if outcome.Event == eventDeleted {
 		inc.response.RevokedAt = time.Now().UTC()
 	}
 	r.record(inc, outcome)
 	inc.known.describe(&inc.response)
+	inc.unproven = true
 	inc.settle(finding.StatusRevoked, "%s was deleted, and it is not yet proven that the leaked key is dead", place(inc.key))
 	r.cfg.Log.Info("deleted", "key", inc.Secret, "id", finding.Printable(inc.key.ID), "outcome", outcome.Event)
-	return nil
+	return false
+}
+
+// recheck looks at the key and asks with the leaked one, right before the
+// deletion: the list and what confirmed it are minutes old by now. It returns
+// what speaks against the deletion, or "".
+func (r *run) recheck(ctx context.Context, inc *incident) (reason string, err error) {
+	// Only a lookup that finds another key stands in the way: one that finds
+	// none is no reason to leave it alone.
+	fresh, err := r.lookUp(ctx, inc.key)
+	switch {
+	case errors.Is(err, openai.ErrNotFound):
+	case err != nil:
+		return "", fmt.Errorf("look up %s once more before it is deleted: %w", place(inc.key), err)
+	case compare(fresh.Redacted, inc.Secret.Reveal()) != same:
+		return fmt.Sprintf("looked up once more, %s has another masked value than in the list", place(inc.key)), nil
+	}
+	for n := 1; ; n++ {
+		a, err := r.probeIn(ctx, inc, inc.key.ProjectID)
+		accepts := a.Verdict == openai.Live && a.Code != mismatchedProject && a.Code != mismatchedOrganization
+		switch {
+		case ctx.Err() != nil:
+			return "", context.Cause(ctx)
+		case accepts:
+			return "", nil
+		case err == nil && a.Verdict != openai.Unknown:
+			return fmt.Sprintf("asked once more, OpenAI no longer accepts it where %s is (%s)", place(inc.key), said(a)), nil
+		case n == attempts:
+			return "", fmt.Errorf("ask once more before %s is deleted: the answer proves nothing (%s)", place(inc.key), said(a))
+		}
+		if err := r.pause(ctx); err != nil {
+			return "", err
+		}
+	}
+}
+
+// probeIn asks OpenAI about the key in the name of a project, once and not for
+// long. An admin key has none.
+func (r *run) probeIn(ctx context.Context, inc *incident, project string) (openai.Answer, error) {
+	ctx, cancel := patience(ctx, lookTime)
+	defer cancel()
+	if inc.Kind == finding.AdminKey {
+		return r.cfg.OpenAI.ProbeAdmin(ctx, inc.Secret.Reveal())
+	}
+	return r.cfg.OpenAI.Probe(ctx, inc.Secret.Reveal(), project, r.cfg.Organization)
+}
+
+// Bounds on how long one key may hold up the others.
+const (
+	lookTime     = 10 * time.Second // for one lookup
+	deleteTime   = 10 * time.Second // for all deletions that are sent for one key
+	maxDeletions = 3
+)
+
+// patience returns ctx with an end that says why it came.
+func patience(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, fmt.Errorf("no answer within %v", d.Round(time.Second)))
 }
 
 // delete deletes key and returns the entry that records how it went. A
-// deletion that fails is looked up, because it may have taken effect, and
-// repeated once if it was lost and has not.
+// deletion whose answer was lost is looked up, because it may have taken
+// effect, and repeated a few times if it has not.
 func (r *run) delete(ctx context.Context, key openai.Key) (entry, error) {
+	const pause = time.Second
+	end := time.Now().Add(deleteTime)
 	lost := false
-	for {
-		err := r.send(ctx, key)
+	for n := 1; ; n++ {
+		err := r.send(ctx, key, time.Until(end))
+		unknown := errors.Is(err, openai.ErrOutcomeUnknown)
 		switch {
 		case err == nil:
 			return entry{Event: eventDeleted}, nil
@@ -104,21 +252,32 @@ func (r *run) delete(ctx context.Context, key openai.Key) (entry, error) {
 			return entry{Event: eventDeleted, Detail: "the answer was lost; repeated, the deletion met a key that is gone"}, nil
 		case errors.Is(err, openai.ErrNotFound):
 			return entry{Event: eventGone, Detail: "the deletion met a key that was gone"}, nil
+		case !unknown && !lost:
+			return entry{Event: eventDeleteFailed}, err
 		case ctx.Err() != nil:
-			return entry{}, fmt.Errorf("interrupted while it was under way, run again to learn its outcome: %w", err)
+			return entry{Event: eventDeleteLost}, err
 		}
+		lost = true
 		_, seen := r.lookUp(ctx, key)
-		answer, answered := errors.AsType[*openai.Error](err)
 		switch {
 		case errors.Is(seen, openai.ErrNotFound):
 			return entry{Event: eventDeleted, Detail: fmt.Sprintf("the answer was lost (%v); looked up, the key is gone", err)}, nil
 		case seen != nil:
-			return entry{}, fmt.Errorf("%w; and its outcome is not known: %w", err, seen)
-		case lost || answered && answer.Status < 500:
-			return entry{}, err
+			return entry{Event: eventDeleteLost}, fmt.Errorf("%w; and it could not be looked up: %w", err, seen)
+		case !unknown, n == maxDeletions, time.Until(end) <= pause:
+			return entry{Event: eventDeleteLost}, fmt.Errorf("%w; looked up, the key is still there", err)
 		}
-		lost = true
+		if err := sleep(ctx, pause); err != nil {
+			return entry{Event: eventDeleteLost}, err
+		}
 	}
+}
+
+// refusedForGood reports whether a deletion was answered in a way that asking
+// again does not change.
+func refusedForGood(err error) bool {
+	answer, ok := errors.AsType[*openai.Error](err)
+	return ok && answer.Status < 500 && answer.Status != http.StatusTooManyRequests
 }
 
 // remedy says what a person has to do about a deletion that failed.
@@ -152,32 +311,51 @@ func (r *run) record(inc *incident, e entry) bool {
 func (r *run) remember(inc *incident) {
 	switch inc.response.Status {
 	case finding.StatusDead:
-		_, recorded := inc.known.last(eventDead)
-		if recorded || len(inc.known) == 0 && !r.cfg.Policy.AlreadyDeadIssues {
+		last, _ := inc.known.standing()
+		if last.Event == eventDead || len(inc.known) == 0 && !r.cfg.Policy.AlreadyDeadIssues {
 			return
 		}
 		if r.record(inc, entry{Event: eventDead, Status: finding.StatusDead, Detail: "it was dead before this run did anything"}) {
-			inc.known.describe(&inc.response)
+			inc.response.DeadAt = inc.known[len(inc.known)-1].Time
 		}
 	case finding.StatusRevoked, finding.StatusFailed: // recorded as it happened
 	default:
-		if e, ok := inc.known.last(eventLeft, eventIntent); ok && e.Status == inc.response.Status {
+		e, _ := inc.known.last(eventLeft, eventIntent, eventDead)
+		candidates := inc.left()
+		if e.Status == inc.response.Status && len(candidates) == 0 {
 			return
 		}
-		r.record(inc, entry{Event: eventLeft, Status: inc.response.Status, Detail: inc.response.Reason})
+		r.record(inc, entry{Event: eventLeft, Status: inc.response.Status, Candidates: candidates, Detail: inc.response.Reason})
 	}
 }
 
-// lookUp asks for one key by its id.
+// left returns the candidates that the ledger does not know yet: should one of
+// them vanish before the next run, the leaked key may have been that one.
+func (inc *incident) left() []recordedCandidate {
+	known := slices.Collect(inc.known.candidates)
+	var left []recordedCandidate
+	for _, k := range inc.candidates {
+		if c := recordCandidate(k); !slices.Contains(known, c) && len(left) < maxCandidates {
+			left = append(left, c)
+		}
+	}
+	return left
+}
+
+// lookUp asks for one key by its id, for no longer than lookTime.
 func (r *run) lookUp(ctx context.Context, key openai.Key) (openai.Key, error) {
+	ctx, cancel := patience(ctx, lookTime)
+	defer cancel()
 	if key.ProjectID == "" {
 		return r.cfg.OpenAI.AdminKey(ctx, key.ID)
 	}
 	return r.cfg.OpenAI.ProjectKey(ctx, key.ProjectID, key.ID)
 }
 
-// send sends the deletion.
-func (r *run) send(ctx context.Context, key openai.Key) error {
+// send sends the deletion, and waits for the answer no longer than within.
+func (r *run) send(ctx context.Context, key openai.Key, within time.Duration) error {
+	ctx, cancel := patience(ctx, within)
+	defer cancel()
 	if key.ProjectID == "" {
 		return r.cfg.OpenAI.DeleteAdminKey(ctx, key.ID)
 	}
