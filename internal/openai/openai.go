@@ -32,8 +32,8 @@ const (
 
 // A Config says where the API is and who asks.
 type Config struct {
-	BaseURL      string            // "" means https://api.openai.com/v1
-	OperatorURL  string            // base_url of the operator's configuration, which permits its host as BaseURL; or ""
+	BaseURL      string            // "" means OperatorURL, and without that https://api.openai.com/v1
+	OperatorURL  string            // base_url of the operator's configuration, which permits its host as BaseURL, too; or ""
 	KeysPath     string            // where a project's keys are; "" means /organization/projects/{project_id}/api_keys
 	AdminKey     string            `json:"-"`
 	Organization string            // pinned: sent with every call of the Admin API, and {organization_id} in KeysPath; or ""
@@ -70,24 +70,21 @@ const (
 //
 // The base URL may be anything on api.openai.com or on loopback. People export
 // OPENAI_BASE_URL for other purposes, and the admin key would go there: any
-// other host must be that of cfg.OperatorURL, too. Plain http is for loopback.
+// other host must be that of cfg.OperatorURL, too, which is a decision of its
+// own and needs no confirmation. Plain http is for loopback.
 func New(cfg Config) (*Client, error) {
-	base, err := parseBase(cmp.Or(cfg.BaseURL, defaultBase))
+	operator, err := parseBase(cmp.Or(cfg.OperatorURL, defaultBase))
 	if err != nil {
-		return nil, fmt.Errorf("OPENAI_BASE_URL: %w", err)
+		return nil, fmt.Errorf("[openai] base_url: %w", err)
 	}
-	if base.Hostname() != defaultHost && !loopback(base.Hostname()) {
-		permitted := false
-		if cfg.OperatorURL != "" {
-			operator, err := parseBase(cfg.OperatorURL)
-			if err != nil {
-				return nil, fmt.Errorf("[openai] base_url: %w", err)
-			}
-			permitted = origin(operator) == origin(base)
+	base := operator
+	if cfg.BaseURL != "" {
+		if base, err = parseBase(cfg.BaseURL); err != nil {
+			return nil, fmt.Errorf("OPENAI_BASE_URL: %w", err)
 		}
-		if !permitted {
-			return nil, fmt.Errorf("OPENAI_BASE_URL: the admin key is not sent to %s: unset the variable, or confirm that host as [openai] base_url in the operator's configuration", base.Host)
-		}
+	}
+	if base.Hostname() != defaultHost && !loopback(base.Hostname()) && origin(base) != origin(operator) {
+		return nil, fmt.Errorf("OPENAI_BASE_URL: the admin key is not sent to %s: unset the variable, or confirm that host as [openai] base_url in the operator's configuration", base.Host)
 	}
 	keysPath, err := parseKeysPath(cmp.Or(cfg.KeysPath, defaultKeysPath), cfg.Organization)
 	if err != nil {

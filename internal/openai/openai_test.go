@@ -51,6 +51,9 @@ func TestNewGuardsTheAdminKey(t *testing.T) {
 		{"loopback, version 6", "http://[::1]:8080/v1", "", ""},
 		{"permitted gateway", "https://gateway.example/openai/v1", "https://gateway.example/openai/v1", ""},
 		{"permitted host, another path", "https://gateway.example/a", "https://Gateway.Example:443/b", ""},
+		{"operator's gateway alone", "", "https://gateway.example/v1", ""},
+		{"operator's plain http", "", "http://gateway.example/v1", "[openai] base_url: plain http"},
+		{"operator's is broken, and not asked for", "http://127.0.0.1/v1", "gateway.example", "[openai] base_url"},
 		{"gateway", "https://gateway.example/v1", "", "gateway.example"},
 		{"another gateway", "https://gateway.example/v1", "https://other.example/v1", "gateway.example"},
 		{"another port", "https://gateway.example:8443/v1", "https://gateway.example/v1", "gateway.example:8443"},
@@ -77,6 +80,22 @@ func TestNewGuardsTheAdminKey(t *testing.T) {
 				t.Errorf("the error does not name %q: %v", tc.refused, err)
 			}
 		})
+	}
+}
+
+// TestNewAsks tells who is asked when both, one or none of the two is set.
+func TestNewAsks(t *testing.T) {
+	const variable, operator = "http://127.0.0.1:1/v1", "https://gateway.example/v1"
+	for _, tc := range []struct{ base, operator, want string }{
+		{"", "", defaultBase},
+		{"", operator, operator},
+		{variable, "", variable},
+		{variable, operator, variable},
+	} {
+		c, err := New(Config{BaseURL: tc.base, OperatorURL: tc.operator, AdminKey: adminKey})
+		if err != nil || c.base.String() != tc.want {
+			t.Errorf("New with %q and %q asks %v, want %s; %v", tc.base, tc.operator, c.base, tc.want, err)
+		}
 	}
 }
 
