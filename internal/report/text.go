@@ -248,7 +248,7 @@ func statusWords(r finding.Response) (ink, string) {
 	case finding.StatusRevoked:
 		return red, "REVOKED, NOT PROVEN DEAD: it was deleted, but not seen to be refused for good."
 	case finding.StatusPlanned:
-		return red, "NOT REVOKED: it would be, but this was a dry run."
+		return red, "NOT REVOKED: it is only planned."
 	case finding.StatusProtected:
 		return red, "NOT REVOKED: it is protected."
 	case finding.StatusLimit:
