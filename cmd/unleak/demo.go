@@ -307,7 +307,7 @@ func (d *demo) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("it is not known where unleak stands: %w", err)
 	}
-	d.printf("\nOpenAI and GitHub are stand-ins on this machine, until you press ^C here.\nIn another shell, say\n\n")
+	d.printf("\nOpenAI and GitHub are stand-ins on this machine. ^C ends them, and removes the\nrepository. In another shell, say\n\n")
 	for _, v := range d.environment() {
 		d.printf("  export %s=%s\n", v[0], shellWord(v[1]))
 	}
@@ -331,8 +331,8 @@ A second 'unleak respond' changes nothing.
 	if d.err != nil {
 		return d.err
 	}
-	<-ctx.Done()
-	return errors.New("the stand-ins are stopped and their files removed")
+	<-ctx.Done() // as it is meant to end
+	return nil
 }
 
 // plainWord matches what a shell takes as it stands.

@@ -5,7 +5,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -21,15 +20,8 @@ import (
 // stops it by each signal that ends a program in a terminal. The directory's
 // name needs quotes in a shell.
 func TestDemoServe(t *testing.T) {
-	for _, tc := range []struct {
-		signal syscall.Signal
-		code   int
-	}{
-		{syscall.SIGINT, exitInterrupted},
-		{syscall.SIGTERM, exitInterrupted},
-		{syscall.SIGHUP, exitIncomplete},
-	} {
-		t.Run(tc.signal.String(), func(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		t.Run(signal.String(), func(t *testing.T) {
 			tmp := filepath.Join(t.TempDir(), "it's a directory")
 			if err := os.Mkdir(tmp, 0o700); err != nil {
 				t.Fatal(err)
@@ -47,18 +39,14 @@ func TestDemoServe(t *testing.T) {
 			}
 			defer time.AfterFunc(time.Minute, func() { cmd.Process.Kill() }).Stop()
 			exports, commands, pages := readAdvice(t, stdout)
-			if tc.signal == syscall.SIGINT {
+			if signal == syscall.SIGINT {
 				followAdvice(t, exports, commands, pages)
 			}
-			if err := cmd.Process.Signal(tc.signal); err != nil {
+			if err := cmd.Process.Signal(signal); err != nil {
 				t.Fatal(err)
 			}
-			var exit *exec.ExitError
-			if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != tc.code {
-				t.Errorf("ended with %v, want exit code %d", err, tc.code)
-			}
-			if got := stderr.String(); !strings.HasSuffix(got, "the stand-ins are stopped and their files removed\n") {
-				t.Errorf("standard error: %s", got)
+			if err := cmd.Wait(); err != nil || stderr.Len() > 0 {
+				t.Errorf("ended with %v, and said %s", err, stderr.Bytes())
 			}
 			if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
 				t.Errorf("left behind: %v, %v", left, err)

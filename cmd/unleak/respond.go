@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,7 +63,10 @@ func (a *app) respondCommand() *cobra.Command {
 which key of the organization that is, confirms it, revokes it, asks OpenAI until
 the key is refused, and files an issue on GitHub. No question is asked.
 
-It needs OPENAI_ADMIN_KEY, and GITHUB_TOKEN or GH_TOKEN, in the environment.
+It needs OPENAI_ADMIN_KEY, and GITHUB_TOKEN or GH_TOKEN, in the environment. The
+API is asked at OPENAI_BASE_URL, else at base_url of [openai] in the
+configuration, else at https://api.openai.com/v1. Where OPENAI_BASE_URL names
+another host than api.openai.com or this machine, base_url must name it, too.
 
 It ends with 0 if every key found is proven dead, with 1 if one is not, with 2 if
 something could not be read, listed or filed.`,
@@ -83,6 +89,10 @@ something could not be read, listed or filed.`,
 
 // respond checks everything that could stop it half way before it begins.
 func (a *app) respond(cmd *cobra.Command, target string, f respondFlags) error {
+	// Whoever stops reading what respond prints does not stop the response. It
+	// stays so until the process ends: its last words may go there, too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+
 	conf, err := a.configuration(string(f.scan.config))
 	if err != nil {
 		return err
@@ -96,12 +106,23 @@ func (a *app) respond(cmd *cobra.Command, target string, f respondFlags) error {
 	if err != nil {
 		return err
 	}
+	steps := &witness{w: a.stderr}
+	cfg.Log = a.stepLog(steps, f.scan)
 	cfg.Ledger, err = a.openLedger(f)
 	if err != nil {
 		return err
 	}
 	if cfg.Ledger != nil {
 		defer cfg.Ledger.Close()
+		cfg.Ledger.Waiting = func(path string) {
+			const words = "another unleak is writing the ledger; this one waits until that is done"
+			switch {
+			case cfg.Log.Enabled(cmd.Context(), slog.LevelWarn):
+				cfg.Log.Warn(words, "ledger", path)
+			case !f.scan.quiet:
+				fmt.Fprintf(steps, "unleak: %s: %s\n", finding.Printable(path), words)
+			}
+		}
 	}
 	r, err := responder.New(cfg)
 	if err != nil {
@@ -119,7 +140,21 @@ func (a *app) respond(cmd *cobra.Command, target string, f respondFlags) error {
 	if cmd.Context().Err() == nil {
 		err = errors.Join(err, answer(cmd.Context(), r, &result))
 	}
-	return errors.Join(err, a.deliver(result, out))
+	return errors.Join(err, a.deliver(result, out), steps.err)
+}
+
+// A witness writes to w and remembers the first error, because a log does not.
+type witness struct {
+	w   io.Writer
+	err error
+}
+
+func (s *witness) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	if err != nil && s.err == nil {
+		s.err = fmt.Errorf("cannot write what is done to standard error: %w", err)
+	}
+	return n, err
 }
 
 // answer lets r respond to the findings of result, and adds the responses.
@@ -138,7 +173,7 @@ func answer(ctx context.Context, r *responder.Responder, result *report.Report) 
 }
 
 // responderConfig returns what flags, configuration and environment say; the
-// ledger is left out.
+// ledger and the log are left out.
 func (a *app) responderConfig(cmd *cobra.Command, conf configuration, target, origin string, f respondFlags) (responder.Config, error) {
 	cfg := responder.Config{
 		Mode:           responder.Act,
@@ -151,7 +186,6 @@ func (a *app) responderConfig(cmd *cobra.Command, conf configuration, target, or
 			AdminKeys:         responder.AdminKeyPolicy(conf.Respond.AdminKeys),
 			AlreadyDeadIssues: conf.Issue.AlreadyDead,
 		},
-		Log: a.stepLog(f.scan),
 	}
 	if f.dryRun {
 		cfg.Mode = responder.Plan
@@ -265,11 +299,11 @@ func (a *app) openLedger(f respondFlags) (*responder.Ledger, error) {
 
 // stepLog returns where the steps are told while they are done: to whoever
 // asked for it, and to whoever would stare at a terminal for minutes.
-func (a *app) stepLog(f scanFlags) *slog.Logger {
+func (a *app) stepLog(w io.Writer, f scanFlags) *slog.Logger {
 	if !f.verbose && (f.quiet || terminal(a.stderr) == nil) {
 		return slog.New(slog.DiscardHandler)
 	}
-	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, attr slog.Attr) slog.Attr {
 			switch value := attr.Value.Resolve(); {
 			case attr.Key == slog.LevelKey:
