@@ -33,7 +33,8 @@ func (r *run) confirm(ctx context.Context, inc *incident, candidates []openai.Ke
 		projects  []string // in the order of the list
 		byProject = make(map[string][]openai.Key)
 		accepting string
-		unproven  string // why it could not be proven whether some project accepts the key
+		unproven  string // why it could not be proven that some project, which may, accepts the key
+		unclear   string // why it is not known whether some project accepts the key
 	)
 	for _, k := range candidates {
 		if byProject[k.ProjectID] == nil {
@@ -50,6 +51,8 @@ func (r *run) confirm(ctx context.Context, inc *incident, candidates []openai.Ke
 		switch {
 		case answer == unsure:
 			unproven = cmp.Or(unproven, reason)
+		case answer == silent:
+			unclear = cmp.Or(unclear, reason)
 		case answer == accepted && accepting != "":
 			inc.settle(finding.StatusUnconfirmed, "OpenAI's answers contradict each other: both project %s and project %s accept it. Delete it by hand at %s",
 				finding.Printable(accepting), finding.Printable(project), keysPage)
@@ -63,6 +66,9 @@ func (r *run) confirm(ctx context.Context, inc *incident, candidates []openai.Ke
 	case unproven != "":
 		inc.settle(finding.StatusUnconfirmed, "%s", unproven)
 		return false, nil
+	case unclear != "" && (accepting == "" || !oneProject(inc.Kind)): // a key has one project: beside a proven one, silence says nothing
+		inc.settle(finding.StatusUnconfirmed, "%s", unclear)
+		return false, nil
 	case accepting == "":
 		inc.settle(finding.StatusUnconfirmed, "no project with a key of its shape accepts it: it belongs to another project or organization, or was taken off the list a moment ago. Look for it at %s", keysPage)
 		return false, nil
@@ -72,9 +78,25 @@ func (r *run) confirm(ctx context.Context, inc *incident, candidates []openai.Ke
 			len(fits), finding.Printable(accepting), names(fits), keysPage)
 		return false, nil
 	}
+	if !oneProject(inc.Kind) {
+		reason, err := r.refusedElsewhere(ctx, inc, projects, keys)
+		if err != nil {
+			return false, err
+		}
+		if reason != "" {
+			inc.settle(finding.StatusUnconfirmed, "%s", reason)
+			return false, nil
+		}
+	}
 	inc.confirmed(fits[0], finding.ProjectProbe)
 	inc.response.Project = keys.project(accepting)
 	return true, nil
+}
+
+// oneProject reports whether a key of the kind belongs to one project, as its
+// prefix says. Older keys may be accepted by several.
+func oneProject(kind finding.Kind) bool {
+	return kind == finding.ProjectKey || kind == finding.ServiceAccountKey
 }
 
 func (inc *incident) confirmed(k openai.Key, by finding.Signal) {
@@ -109,7 +131,8 @@ type acceptance string
 const (
 	accepted acceptance = "accepted"
 	refused  acceptance = "refused"
-	unsure   acceptance = "unsure"
+	unsure   acceptance = "unsure" // it was not refused, and that is no proof
+	silent   acceptance = "silent" // neither accepted nor refused
 )
 
 // accepts asks whether the leaked key belongs to the project. The question is
@@ -124,7 +147,7 @@ func (r *run) accepts(ctx context.Context, inc *incident, keys listing, project 
 	key, control := inc.Secret.Reveal(), keys.control(project)
 	name := finding.Printable(project)
 	limited := 0
-	var reason string
+	outcome, reason := silent, ""
 	for n := range attempts {
 		if n > 0 {
 			if err := r.pause(ctx); err != nil {
@@ -143,7 +166,9 @@ func (r *run) accepts(ctx context.Context, inc *incident, keys listing, project 
 		case a.Verdict != openai.Live:
 			reason = fmt.Sprintf("asked in the name of project %s, OpenAI's answer proves nothing (%s): run again later", name, said(a))
 			continue
-		case a.Project != "" && !keys.names(a.Project, project), r.foreign(a.Organization):
+		}
+		outcome = unsure
+		if a.Project != "" && !keys.names(a.Project, project) || r.foreign(a.Organization) {
 			return unsure, fmt.Sprintf("asked in the name of project %s, the answer is another's: its headers name project %q and organization %q", name, finding.Printable(a.Project), finding.Printable(a.Organization)), nil
 		}
 		c, err := r.cfg.OpenAI.Probe(ctx, key, control, r.cfg.Organization)
@@ -164,7 +189,54 @@ func (r *run) accepts(ctx context.Context, inc *incident, keys listing, project 
 	if limited == attempts {
 		return accepted, "", nil
 	}
-	return unsure, reason, nil
+	return outcome, reason, nil
+}
+
+// maxElsewhere bounds in how many projects' names a key is asked that may be
+// accepted by several, beside those with candidates.
+const maxElsewhere = 50
+
+// refusedElsewhere asks with a key that may be accepted by several projects in
+// the name of those without candidates: only a key that every other project
+// refuses is the one that the accepting project lists. It returns what speaks
+// against that, or "". In a large organization some projects stand for all.
+func (r *run) refusedElsewhere(ctx context.Context, inc *incident, candidates []string, keys listing) (string, error) {
+	others := 0
+	for _, p := range keys.projects {
+		if p.Status == "archived" || slices.Contains(candidates, p.ID) {
+			continue
+		}
+		if others++; others > maxElsewhere {
+			break
+		}
+		answer, err := r.probeAgain(ctx, inc, p.ID)
+		if err != nil {
+			return "", err
+		}
+		if answer.Code != mismatchedProject {
+			return fmt.Sprintf("a project with a key of its shape accepts it, but project %s, which has none, does not refuse it as another project's (%s), so that it is unproven which key it is: run again later, or delete it by hand at %s",
+				finding.Printable(p.ID), said(answer), keysPage), nil
+		}
+	}
+	return "", nil
+}
+
+// probeAgain asks in a project's name, again if the answer proves nothing.
+func (r *run) probeAgain(ctx context.Context, inc *incident, project string) (openai.Answer, error) {
+	for n := 1; ; n++ {
+		answer, err := r.probeIn(ctx, inc, project)
+		switch {
+		case ctx.Err() != nil:
+			return answer, context.Cause(ctx)
+		case answer.Verdict == openai.Live && answer.Status != http.StatusTooManyRequests, n == attempts:
+			return answer, nil
+		case err != nil:
+			answer.Message = err.Error()
+		}
+		if err := r.pause(ctx); err != nil {
+			return answer, err
+		}
+	}
 }
 
 // control returns the id of a project in whose name a key of the given one

@@ -193,23 +193,16 @@ func (r *run) recheck(ctx context.Context, inc *incident) (reason string, err er
 	case compare(fresh.Redacted, inc.Secret.Reveal()) != same:
 		return fmt.Sprintf("looked up once more, %s has another masked value than in the list", place(inc.key)), nil
 	}
-	for n := 1; ; n++ {
-		a, err := r.probeIn(ctx, inc, inc.key.ProjectID)
-		accepts := a.Verdict == openai.Live && a.Code != mismatchedProject && a.Code != mismatchedOrganization
-		switch {
-		case ctx.Err() != nil:
-			return "", context.Cause(ctx)
-		case accepts:
-			return "", nil
-		case err == nil && a.Verdict != openai.Unknown:
-			return fmt.Sprintf("asked once more, OpenAI no longer accepts it where %s is (%s)", place(inc.key), said(a)), nil
-		case n == attempts:
-			return "", fmt.Errorf("ask once more before %s is deleted: the answer proves nothing (%s)", place(inc.key), said(a))
-		}
-		if err := r.pause(ctx); err != nil {
-			return "", err
-		}
+	a, err := r.probeAgain(ctx, inc, inc.key.ProjectID)
+	switch {
+	case err != nil:
+		return "", err
+	case a.Verdict == openai.Unknown:
+		return "", fmt.Errorf("ask once more before %s is deleted: the answer proves nothing (%s)", place(inc.key), said(a))
+	case a.Verdict == openai.Dead, a.Code == mismatchedProject, a.Code == mismatchedOrganization:
+		return fmt.Sprintf("asked once more, OpenAI no longer accepts it where %s is (%s)", place(inc.key), said(a)), nil
 	}
+	return "", nil
 }
 
 // probeIn asks OpenAI about the key in the name of a project, once and not for
