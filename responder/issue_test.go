@@ -640,12 +640,12 @@ func FuzzCode(f *testing.F) {
 func FuzzPage(f *testing.F) {
 	const fp = finding.Fingerprint("0123456789abcdef0123456789abcdef")
 	block := seal("<!-- unleak begin: dead -->\ntext\n")
-	f.Add("before", "after", "more")
-	f.Add("", "", "")
-	f.Add("<!-- unleak begin: dead -->", "<!-- unleak end -->", marker(fp))
-	f.Add("a\r\nb\r", "\n\n", block)
-	f.Fuzz(func(t *testing.T, before, between, after string) {
-		body := before + "\n" + block + "\n" + between + "\n" + marker(fp) + "\n" + after
+	f.Add("before", "within", "between", "after")
+	f.Add("", "", "", "")
+	f.Add("<!-- unleak begin: dead -->", "- [x] text", "<!-- unleak end -->", marker(fp))
+	f.Add("a\r\nb\r", " \t ", "\n\n", block)
+	f.Fuzz(func(t *testing.T, before, within, between, after string) {
+		body := before + "\n" + strings.Replace(block, "text\n", "text\n"+within+"\n", 1) + "\n" + between + "\n" + marker(fp) + "\n" + after
 		p := parsePage(body, fp)
 		if !p.marked {
 			t.Fatalf("the marker is lost in %q", body)
@@ -654,10 +654,10 @@ func FuzzPage(f *testing.F) {
 		if !strings.HasSuffix(next, marker(fp)) {
 			t.Fatalf("%q does not end with the marker", next)
 		}
-		people := lineEnds.Replace(before + "\n" + between + "\n" + after)
+		people := lineEnds.Replace(before + "\n" + within + "\n" + between + "\n" + after)
 		delimiter := strings.Contains(people, "<!-- unleak ")
 		for line := range strings.SplitSeq(people, "\n") {
-			if !delimiter && !strings.Contains(next, line) {
+			if !delimiter && strings.TrimSpace(line) != "" && lineSum(line) != lineSum("text") && !strings.Contains(next, line) {
 				t.Fatalf("%q is lost in %q", line, next)
 			}
 		}
