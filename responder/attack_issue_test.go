@@ -119,6 +119,31 @@ func TestAnAnnouncementThatIsLate(t *testing.T) {
 	w.mustChangeNothing(t, f)
 }
 
+// A comment that is late and lost does not keep the issue from saying more.
+func TestALateCommentIsLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).withGitHub(t, sandbox.Private)
+	var comments atomic.Int32
+	slow := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/comments") && comments.Add(1) == 1 {
+			time.Sleep(announceTime + time.Second)
+			panic(http.ErrAbortHandler) // net/http closes the connection
+		}
+		w.github.ServeHTTP(rw, r)
+	}))
+	defer slow.Close()
+	w.server = slow.URL
+	v := projectKey("1b3A")
+	w.alpha.AddKey("ci", v, person)
+	f := leak(finding.ProjectKey, v)
+	w.github.AddIssue("acme/app", sandbox.Issue{Title: "t", Body: marker(f.Secret.Fingerprint()), Labels: []string{issueLabel}})
+	w.mustRespond(t, f)
+	if issue := w.one(t); !strings.Contains(issue.Body, "Proven dead") || len(issue.Comments) != 1 {
+		t.Errorf("comments %q, body:\n%s", issue.Comments, issue.Body)
+	}
+	w.mustChangeNothing(t, f)
+}
+
 // White space that people leave around our comments makes no second issue.
 func TestWhiteSpaceAroundTheComments(t *testing.T) {
 	for name, edit := range map[string]func(string) string{

@@ -118,7 +118,7 @@ func (r *run) arrive(ctx context.Context, inc *incident) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case got := <-d.reply:
-		if err := r.receive(ctx, inc, d.letter, got); errors.Is(err, github.ErrOutcomeUnknown) {
+		if err := r.receive(ctx, inc, d.letter, got); d.letter.number == 0 && errors.Is(err, github.ErrOutcomeUnknown) {
 			return fmt.Errorf("%w; run again: it is looked for before another one is filed", err)
 		}
 		return nil // any other error is met again
