@@ -262,6 +262,31 @@ func TestDeadAndLiveAgain(t *testing.T) {
 	})
 }
 
+// A key that cannot be asked about, and one that nobody answers, hold up no
+// other for long.
+func TestAKeyWithoutAnswerHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		v := projectKey("1b3A")
+		silent := projectKey("2c4A")
+		w.alpha.AddKey("ci", v, person)
+		w.openai.SetFaults(sandbox.OpenAIFaults{Before: func(r *http.Request) {
+			if r.Header.Get("Authorization") == "Bearer "+silent {
+				time.Sleep(time.Hour)
+			}
+		}})
+		start := time.Now()
+		responses, err := w.respond(t, leak(finding.ProjectKey, "no key"), leak(finding.ProjectKey, silent), leak(finding.ProjectKey, v))
+		if err == nil || responses[0].Status != finding.StatusUnconfirmed || responses[1].Status != finding.StatusUnmatched || responses[2].Status != finding.StatusDead {
+			t.Errorf("%+v, %v", responses, err)
+		}
+		if took := responses[2].RevokedAt.Sub(start); took > time.Minute {
+			t.Errorf("the last key was revoked after %v", took)
+		}
+		time.Sleep(2 * time.Hour)
+	})
+}
+
 // A deletion that fails holds up no other key for long, and is tried again at
 // the end.
 func TestAFailingDeletionHoldsUpNoOther(t *testing.T) {
@@ -336,7 +361,7 @@ func TestResume(t *testing.T) {
 		name    string
 		last    event // after the intent, or ""
 		dead    bool
-		arrange func(w *world, k *sandbox.Key)
+		arrange func(w *world, value string)
 		status  finding.Status
 		events  string
 		revoked bool
@@ -346,8 +371,17 @@ func TestResume(t *testing.T) {
 		{name: "refused, and somebody else deleted it", last: eventDeleteFailed, status: finding.StatusDead, events: "intent delete-failed gone dead"},
 		{name: "refused, dead, and somebody else deleted it", last: eventDeleteFailed, dead: true, status: finding.StatusDead, events: "intent delete-failed gone dead"},
 		{
+			name: "refused, and another organization's admin key", last: eventDeleteFailed,
+			arrange: func(w *world, value string) {
+				w.openai.SetFaults(sandbox.OpenAIFaults{})
+				other := w.openai.AddOrganization("org-other").AddProject("proj_other", "Other")
+				other.AddKey("leaked", value, person)
+			},
+			status: finding.StatusRevoked, events: "intent delete-failed gone alive",
+		},
+		{
 			name: "the list is not complete",
-			arrange: func(w *world, _ *sandbox.Key) {
+			arrange: func(w *world, _ string) {
 				w.openai.Fail(sandbox.OpenAIFailure{Path: "/organization/projects/proj_beta/api_keys", Status: 403})
 			},
 			status: finding.StatusUnconfirmed, events: "intent left",
@@ -369,7 +403,7 @@ func TestResume(t *testing.T) {
 				}
 				k.Delete()
 				if tt.arrange != nil {
-					tt.arrange(w, k)
+					tt.arrange(w, v)
 				}
 				responses, _ := w.respond(t, f)
 				got := responses[0]

@@ -85,8 +85,11 @@ func (r *run) outlived(inc *incident, last openai.Answer, gone bool, err error) 
 	case last.Verdict == openai.Live && !gone && err == nil:
 		inc.settle(finding.StatusRevoked, "THE LEAKED KEY IS STILL ACCEPTED after %v: OpenAI answered the deletion of %s with a success, but it had no effect, the key is still there. Delete it by hand at %s, or run again",
 			r.cfg.VerifyTimeout, place(inc.key), pageFor(inc.Kind))
+	case last.Verdict == openai.Live && inc.response.RevokedAt.IsZero():
+		inc.settle(finding.StatusRevoked, "THE LEAKED KEY IS STILL ACCEPTED %v after %s was found to be gone, which unleak did not delete: it was another key, or OPENAI_ADMIN_KEY is another organization's. Search for the leaked key at %s, or run again with the right admin key",
+			r.cfg.VerifyTimeout, place(inc.key), pageFor(inc.Kind))
 	case last.Verdict == openai.Live:
-		inc.settle(finding.StatusRevoked, lives, r.cfg.VerifyTimeout, place(inc.key), keysPage)
+		inc.settle(finding.StatusRevoked, lives, r.cfg.VerifyTimeout, place(inc.key), pageFor(inc.Kind))
 	case last.Verdict == openai.Unknown:
 		inc.settle(finding.StatusRevoked, "%s was deleted, but for %v OpenAI did not prove that the leaked key is dead (%s): run again", place(inc.key), r.cfg.VerifyTimeout, said(last))
 	case !gone && err != nil:

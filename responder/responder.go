@@ -224,10 +224,11 @@ func (r *run) do(ctx context.Context) error {
 	for _, inc := range r.incidents {
 		inc.known = r.cfg.Ledger.recall(inc.Secret.Fingerprint())
 	}
-	if err := r.lookAtAll(ctx); err != nil {
+	seen, err := r.lookAtAll(ctx)
+	if err != nil {
 		return errors.Join(listErr, err)
 	}
-	for _, inc := range r.incidents {
+	for _, inc := range seen {
 		if err := r.decide(ctx, inc, keys, listErr); err != nil {
 			inc.undecided(err)
 		}
@@ -257,30 +258,36 @@ func (r *run) do(ctx context.Context) error {
 // maxProofs bounds how many keys are proven dead side by side.
 const maxProofs = 64
 
-// lookAtAll asks OpenAI about every key. One that is refused is asked again,
-// with one pause for all of them: a stray refusal must not end the matter.
-func (r *run) lookAtAll(ctx context.Context) error {
-	var refused []*incident
+// lookAtAll asks OpenAI about every key, and returns those of which it could be
+// asked. One that is refused is asked again, with one pause for all of them: a
+// stray refusal must not end the matter.
+func (r *run) lookAtAll(ctx context.Context) ([]*incident, error) {
+	var seen, refused []*incident
 	for _, inc := range r.incidents {
-		if err := r.look(ctx, inc); err != nil {
-			return err
-		}
-		if inc.answer.Verdict == openai.Dead {
+		err := r.look(ctx, inc)
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil:
+			inc.undecided(err)
+			continue
+		case inc.answer.Verdict == openai.Dead:
 			refused = append(refused, inc)
 		}
+		seen = append(seen, inc)
 	}
 	if len(refused) == 0 {
-		return nil
+		return seen, nil
 	}
 	if err := r.pause(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	for _, inc := range refused {
 		if err := r.look(ctx, inc); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return seen, nil
 }
 
 // decide finds out what is to be done about one key that was looked at. It
@@ -373,9 +380,15 @@ func pageFor(kind finding.Kind) string {
 // connection must not leave a live key alone.
 func (r *run) look(ctx context.Context, inc *incident) error {
 	for n := 1; ; n++ {
-		answer, err := r.probe(ctx, inc)
-		if err != nil {
+		asking, cancel := patience(ctx, lookTime)
+		answer, err := r.probe(asking, inc)
+		late := asking.Err() != nil
+		cancel()
+		switch {
+		case err != nil && (!late || ctx.Err() != nil):
 			return err
+		case err != nil:
+			answer.Message = err.Error()
 		}
 		inc.answer, inc.response.Liveness = answer, liveness(answer.Verdict)
 		if answer.Verdict != openai.Unknown || n == attempts {
