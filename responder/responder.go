@@ -246,11 +246,15 @@ func (r *run) do(ctx context.Context) error {
 	for _, inc := range r.incidents {
 		if inc.unproven {
 			proofs.Go(func() { r.prove(ctx, inc) })
+		} else {
+			r.remember(inc) // now: a crash while others are proven must not lose it
 		}
 	}
 	proofs.Wait()
 	for _, inc := range r.incidents {
-		r.remember(inc)
+		if inc.unproven {
+			r.remember(inc)
+		}
 	}
 	return errors.Join(listErr, r.fileIssues(ctx), context.Cause(ctx))
 }
