@@ -130,8 +130,15 @@ func TestPublicIssue(t *testing.T) {
 	w := newWorld(t).withGitHub(t)
 	v := projectKey("1b3A")
 	k := w.alpha.AddKey("ci-deploy", v, person)
-	var early []string
-	w.openai.SetFaults(sandbox.OpenAIFaults{LivesOn: 5, Before: func(*http.Request) { early = append(early, w.written()...) }})
+	var (
+		mu    sync.Mutex // the lists are asked for side by side
+		early []string
+	)
+	w.openai.SetFaults(sandbox.OpenAIFaults{LivesOn: 5, Before: func(*http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		early = append(early, w.written()...)
+	}})
 	f := leak(finding.ProjectKey, v)
 	w.mustRespond(t, f)
 	if len(early) > 0 {
