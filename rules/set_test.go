@@ -100,7 +100,7 @@ func TestBattery(t *testing.T) {
 			check("in CRLF text", strings.ReplaceAll(text, "\n", "\r\n")+"key: ", "\r\n"+text)
 			check("in JSON", `{"api_key":"`, `","n":1}`)
 			check("in YAML", "openai:\n  api_key: ", "\n  n: 1\n")
-			check("in Python", "openai.api_key = '", "' # TODO\n")
+			check("in Python", "openai.api_key = '", "' # rotate\n")
 			check("in a URL", "https://example.com/v1?key=", "&x=1")
 			followers, leaders := followers, leaders
 			if !shape.alone {

@@ -319,7 +319,7 @@ func (r *reader) anywhere(id ID) (Type, []byte, error) {
 		if !ok {
 			continue
 		}
-		typ, data, looseErr := r.z.loose(list[i].file, 0)
+		typ, data, looseErr := r.z.loose(list[i].file, func(Type, uint64) error { return nil })
 		if looseErr == nil {
 			return typ, data, nil
 		}
@@ -397,19 +397,9 @@ func (e baseError) Error() string {
 	return fmt.Sprintf("its base %s: %v", e.id, e.err)
 }
 
-// An overLimit says that an object was left out for its size.
-type overLimit struct {
-	size  uint64
-	limit int64
-}
-
-func (e overLimit) Error() string {
-	return fmt.Sprintf("its %d bytes are over the limit of %d", e.size, e.limit)
-}
-
-// loose reads a loose object. Its checksum is verified. A blob of more than
-// limit bytes is not unpacked and gives an overLimit; 0 means no limit.
-func (f *inflater) loose(file string, limit int64) (Type, []byte, error) {
+// loose reads a loose object, unless accept, which sees its type and size
+// before it is unpacked, returns an error. Its checksum is verified.
+func (f *inflater) loose(file string, accept func(Type, uint64) error) (Type, []byte, error) {
 	if info, err := os.Lstat(file); err != nil {
 		return 0, nil, err
 	} else if !info.Mode().IsRegular() {
@@ -437,8 +427,8 @@ func (f *inflater) loose(file string, limit int64) (Type, []byte, error) {
 	if err := checkSize(size, len(src)); err != nil {
 		return 0, nil, err
 	}
-	if typ == Blob && limit > 0 && size > uint64(limit) {
-		return 0, nil, overLimit{size, limit}
+	if err := accept(typ, size); err != nil {
+		return 0, nil, err
 	}
 	data := make([]byte, size)
 	if _, err := io.ReadFull(f.checked, data); err != nil {

@@ -94,7 +94,7 @@ func (r *Repository) Trace(ctx context.Context, jobs int, hits []Hit) ([]Place, 
 		unread = append(unread, Unread{"history", fmt.Sprintf("directories are deeper than %d: what is below was not followed", maxDepth)})
 	}
 	if t.overflows() {
-		unread = append(unread, Unread{"history", fmt.Sprintf("the keys stand in more than %d places: not all of them were followed", t.intros)})
+		unread = append(unread, Unread{"history", "the keys stand in too many places, or below too many paths: not all of them were followed"})
 	}
 	return t.places, unread, nil
 }

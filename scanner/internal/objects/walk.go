@@ -2,6 +2,8 @@ package objects
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/bits"
 	"runtime/debug"
 	"slices"
@@ -265,9 +267,11 @@ func (w *worker) build(forest int, entry uint32, base *buffer) error {
 		return nil
 	}
 	if base == nil && first == none && w.store.maxObject > 0 {
-		if h, err := f.pack.header(int(entry)); err == nil && h.typ == Blob && h.size > uint64(w.store.maxObject) {
-			w.skip(Unread{f.pack.id(int(entry)).String(), overLimit{h.size, w.store.maxObject}.Error()})
-			return nil // without unpacking it for nobody
+		if h, err := f.pack.header(int(entry)); err == nil {
+			if err := w.checkLimit(h.typ, h.size); err != nil {
+				w.skip(Unread{f.pack.id(int(entry)).String(), err.Error()})
+				return nil // without unpacking it for nobody
+			}
 		}
 	}
 	b, err := w.unpack(f.pack, int(entry), base)
@@ -326,8 +330,8 @@ func (w *worker) unpack(p *pack, entry int, base *buffer) (b buffer, err error) 
 // handOut visits an object, and reports whether what copies from it must be
 // handed out as new.
 func (w *worker) handOut(o Object) (unsearched bool, err error) {
-	if limit := w.store.maxObject; limit > 0 && o.Type == Blob && int64(len(o.Data)) > limit {
-		w.skip(Unread{o.ID.String(), overLimit{uint64(len(o.Data)), limit}.Error()})
+	if err := w.checkLimit(o.Type, uint64(len(o.Data))); err != nil {
+		w.skip(Unread{o.ID.String(), err.Error()})
 		return true, nil
 	}
 	w.progress.Objects.Add(1)
@@ -342,16 +346,42 @@ func (w *walk) skip(u Unread) {
 
 func (w *worker) loose(number int) error {
 	l := w.store.loose[number]
-	typ, data, err := w.z.loose(l.file, w.store.maxObject)
-	if err != nil {
-		w.skip(Unread{l.id.String(), plain(err)})
+	typ, data, err := w.z.loose(l.file, func(typ Type, size uint64) error {
+		if !slices.Contains(w.types, typ) {
+			return errUnwanted
+		}
+		return w.checkLimit(typ, size)
+	})
+	switch {
+	case err == errUnwanted:
 		return nil
-	}
-	if !slices.Contains(w.types, typ) {
+	case err != nil:
+		w.skip(Unread{l.id.String(), plain(err)})
 		return nil
 	}
 	_, err = w.handOut(Object{ID: l.id, Ordinal: w.store.packed + uint32(number), Type: typ, Data: data})
 	return err
+}
+
+var errUnwanted = errors.New("not of a type that was asked for")
+
+// An overLimit says that an object was left out for its size.
+type overLimit struct {
+	size  uint64
+	limit int64
+}
+
+func (e overLimit) Error() string {
+	return fmt.Sprintf("its %d bytes are over the limit of %d", e.size, e.limit)
+}
+
+// checkLimit returns an overLimit for a blob that is too large to be handed
+// out. Commits, trees and tags are what places are found by, and have no limit.
+func (w *walk) checkLimit(typ Type, size uint64) error {
+	if limit := w.store.maxObject; limit > 0 && typ == Blob && size > uint64(limit) {
+		return overLimit{size, limit}
+	}
+	return nil
 }
 
 // retry hands out from elsewhere what failed in its pack.
